@@ -1,0 +1,46 @@
+# Compile options shared by every target, as the interface target elbo_options.
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+set(CMAKE_CXX_FLAGS_RELEASE "-O3 -DNDEBUG")
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE Release CACHE STRING "" FORCE)
+endif()
+
+find_program(ELBO_CCACHE ccache)
+if(ELBO_CCACHE)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${ELBO_CCACHE})
+  set(CMAKE_CUDA_COMPILER_LAUNCHER ${ELBO_CCACHE})
+endif()
+
+find_package(Threads REQUIRED)
+
+add_library(elbo_options INTERFACE)
+target_include_directories(elbo_options INTERFACE ${PROJECT_SOURCE_DIR})
+target_link_libraries(elbo_options INTERFACE Threads::Threads)
+
+# Contraction is off because the same formula must give the same bits on both devices; fused
+# multiply-adds are written out as fmaf where they are wanted.
+set(ELBO_HOST_FLAGS -Wall -Wextra -Werror -Wno-unknown-pragmas -ffp-contract=off)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  # GCC 12 gives false positives for these on std::string and std::vector at -O3 (GCC PR 105329, 105651).
+  list(APPEND ELBO_HOST_FLAGS -Wno-restrict -Wno-stringop-overflow)
+endif()
+target_compile_options(elbo_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:${ELBO_HOST_FLAGS}>)
+
+if(ELBO_SANITIZE)
+  target_compile_options(elbo_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-fsanitize=${ELBO_SANITIZE}
+    -fno-sanitize-recover=all -fno-omit-frame-pointer>)
+  target_link_options(elbo_options INTERFACE -fsanitize=${ELBO_SANITIZE})
+endif()
+if(ELBO_CHECKS)
+  target_compile_definitions(elbo_options INTERFACE ELBO_CHECKS=1)
+endif()
+if(ELBO_OPENMP)
+  find_package(OpenMP REQUIRED COMPONENTS CXX)
+  target_compile_options(elbo_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:${OpenMP_CXX_FLAGS}>
+    $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=${OpenMP_CXX_FLAGS}>)
+  target_link_libraries(elbo_options INTERFACE OpenMP::OpenMP_CXX)
+endif()
