@@ -1,0 +1,43 @@
+// Where and how a launcher runs: the first parameter of every launcher in kernels/.
+//
+// Streams are explicit: nothing here is thread-local and nothing uses the default stream by
+// accident. An Exec is a small value; engine/context.h owns what it points to.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+struct CUstream_st;  // CUDA's own name, so that this header needs no CUDA header
+
+namespace elbo {
+
+enum class Device : int { cpu, cuda };
+
+using Stream = CUstream_st*;
+
+struct GemmHandles;  // vendor handles and cached primitives, see kernels/gemm.h
+
+// Work space of one stream. Two streams that run at the same time need one each.
+struct Scratch {
+  static constexpr int kTickets = 64;
+
+  std::byte* data = nullptr;  // 256-byte aligned
+  size_t bytes = 0;
+  uint32_t* tickets =
+      nullptr;  // kTickets counters, zero between launches (the last block resets its own)
+};
+
+struct Exec {
+  Device device = Device::cpu;
+  Stream stream = nullptr;
+  Scratch scratch;
+  GemmHandles* gemm = nullptr;
+
+  bool on_cuda() const { return device == Device::cuda; }
+};
+
+// How a backward kernel treats what its gradient buffer holds: the first contribution writes, later
+// ones add, so no gradient is ever cleared first.
+enum class GradMode : int { write, add };
+
+}  // namespace elbo
