@@ -1,0 +1,45 @@
+// Everything that changes from one training step to the next, in device memory.
+//
+// Kernels read it through a pointer that never changes, and one small kernel advances it at the end
+// of a step; so a captured step can be replayed with no argument of any node altered.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/exec.h"
+#include "kernels/schedule.h"
+
+namespace elbo {
+
+struct StepState {
+  uint64_t step = 0;      // finished optimiser steps; also the noise counter
+  uint64_t epoch = 0;     // selects the shuffle
+  uint64_t position = 0;  // first sample of this batch within the shuffled epoch
+
+  float learning_rate = 0.0f;
+  float kl_weight = 1.0f;
+  float recon_weight = 1.0f;
+
+  float grad_norm = 0.0f;   // L2 norm of all gradients before clipping
+  float grad_scale = 1.0f;  // what the optimiser multiplies gradients by: min(1, max_norm / norm)
+
+  uint32_t bad_op = 0;  // 1 + id of the first op with a non-finite value, 0 while all is well
+};
+
+// How advance_step() moves the state.
+struct StepRule {
+  Schedule learning_rate;
+  Schedule kl_weight;
+  uint64_t samples = 0;    // samples in the data set
+  uint64_t batch = 0;      // samples per step
+  bool drop_last = false;  // skip a smaller last batch of an epoch
+};
+
+// Sets the scheduled values for state->step; call once before the first step (and after a resume).
+void prepare_step(const Exec& exec, StepState* state, const StepRule& rule);
+
+// Counts one finished step: step + 1, position to the next batch or epoch, scheduled values
+// renewed. Work: one thread; a few loads and stores.
+void advance_step(const Exec& exec, StepState* state, const StepRule& rule);
+
+}  // namespace elbo
