@@ -8,7 +8,8 @@
 //
 // f is a *named* functor whose call operator is ELBO_HD, so that a profiler shows
 // row_reduce_kernel<ReparamKlForward>. `in` and `out` are PointerPack{a, b, ...} of matrices of one
-// shape and storage type; out may alias in element by element. x and y are fp32 values.
+// shape and storage type; out may alias in element by element. x, y and sums are Compute<T> values:
+// fp32, or fp64 on the CPU's oracle path, so f's call operator is a template on the number type.
 // A functor that reduces says how many sums it keeps: static constexpr int kSums.
 //
 // Numerics  Every order of summation is fixed and independent of the thread count: on the CPU
@@ -67,7 +68,9 @@ void map([[maybe_unused]] const Exec& exec, int64_t n, F f, PointerPack<const T,
          PointerPack<T, Out> out) {
   if (n <= 0) return;
 #ifdef ELBO_HAS_CUDA
-  if (exec.on_cuda()) return cuda::map(exec, n, f, in, out);
+  if constexpr (kHasDeviceCode<T>) {
+    if (exec.on_cuda()) return cuda::map(exec, n, f, in, out);
+  }
 #endif
   cpu::map(n, f, in, out);
 }
@@ -78,7 +81,9 @@ void row_reduce([[maybe_unused]] const Exec& exec, int64_t rows, int64_t cols, F
                 PointerPack<const T, In> in, PointerPack<T, Out> out) {
   if (rows <= 0) return;
 #ifdef ELBO_HAS_CUDA
-  if (exec.on_cuda()) return cuda::row_reduce(exec, rows, cols, f, in, out);
+  if constexpr (kHasDeviceCode<T>) {
+    if (exec.on_cuda()) return cuda::row_reduce(exec, rows, cols, f, in, out);
+  }
 #endif
   cpu::row_reduce(rows, cols, f, in, out);
 }
@@ -88,7 +93,9 @@ void col_reduce([[maybe_unused]] const Exec& exec, int64_t rows, int64_t cols, F
                 PointerPack<const T, In> in, PointerPack<T, Out> out) {
   if (cols <= 0) return;
 #ifdef ELBO_HAS_CUDA
-  if (exec.on_cuda()) return cuda::col_reduce(exec, rows, cols, f, in, out);
+  if constexpr (kHasDeviceCode<T>) {
+    if (exec.on_cuda()) return cuda::col_reduce(exec, rows, cols, f, in, out);
+  }
 #endif
   cpu::col_reduce(rows, cols, f, in, out);
 }
@@ -97,7 +104,9 @@ void col_reduce([[maybe_unused]] const Exec& exec, int64_t rows, int64_t cols, F
 template <class F, class T, int In>
 void reduce([[maybe_unused]] const Exec& exec, int64_t n, F f, PointerPack<const T, In> in) {
 #ifdef ELBO_HAS_CUDA
-  if (exec.on_cuda()) return cuda::reduce(exec, n, f, in);
+  if constexpr (kHasDeviceCode<T>) {
+    if (exec.on_cuda()) return cuda::reduce(exec, n, f, in);
+  }
 #endif
   cpu::reduce(exec, n, f, in);
 }

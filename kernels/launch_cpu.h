@@ -25,12 +25,12 @@ inline constexpr int kLanes = 16;
 inline constexpr int64_t kReduceChunk = 8192;
 
 template <int N, class T>
-ELBO_HD void load_element(const PointerPack<const T, N>& in, int64_t i, float* x) {
+ELBO_HD void load_element(const PointerPack<const T, N>& in, int64_t i, Compute<T>* x) {
   for (int k = 0; k < N; ++k) x[k] = to_float(in.at[k][i]);
 }
 
 template <int N, class T>
-ELBO_HD void store_element(const PointerPack<T, N>& out, int64_t i, const float* y) {
+ELBO_HD void store_element(const PointerPack<T, N>& out, int64_t i, const Compute<T>* y) {
   for (int k = 0; k < N; ++k) out.at[k][i] = from_float<T>(y[k]);
 }
 
@@ -50,7 +50,7 @@ ELBO_CLONES void map_range(F f, PointerPack<const T, In> in, PointerPack<T, Out>
                            int64_t end) {
 #pragma omp simd
   for (int64_t i = begin; i < end; ++i) {
-    float x[In > 0 ? In : 1], y[Out > 0 ? Out : 1];
+    Compute<T> x[In > 0 ? In : 1], y[Out > 0 ? Out : 1];
     load_element(in, i, x);
     f(i, x, y);
     store_element(out, i, y);
@@ -63,8 +63,8 @@ void map(int64_t n, F f, PointerPack<const T, In> in, PointerPack<T, Out> out) {
 }
 
 // Adds lanes pairwise in a fixed tree.
-template <int Sums>
-ELBO_HD void fold_lanes(float (&lanes)[Sums][kLanes], float (&sums)[Sums]) {
+template <class R, int Sums>
+ELBO_HD void fold_lanes(R (&lanes)[Sums][kLanes], R (&sums)[Sums]) {
   for (int k = 0; k < Sums; ++k) {
     for (int width = kLanes / 2; width > 0; width /= 2) {
       for (int lane = 0; lane < width; ++lane) lanes[k][lane] += lanes[k][lane + width];
@@ -76,14 +76,14 @@ ELBO_HD void fold_lanes(float (&lanes)[Sums][kLanes], float (&sums)[Sums]) {
 // One row: element (row, col) goes to lane col % kLanes, the tail included.
 template <class F, class T, int In, int Out>
 ELBO_HD void row_body(const F& f, int64_t row, int64_t cols, const PointerPack<const T, In>& in,
-                      const PointerPack<T, Out>& out, float (&sums)[F::kSums]) {
-  float lanes[F::kSums][kLanes] = {};
+                      const PointerPack<T, Out>& out, Compute<T> (&sums)[F::kSums]) {
+  Compute<T> lanes[F::kSums][kLanes] = {};
   const int64_t base = row * cols;
   const int64_t whole = cols - cols % kLanes;
   for (int64_t block = 0; block < whole; block += kLanes) {
 #pragma omp simd
     for (int lane = 0; lane < kLanes; ++lane) {
-      float x[In > 0 ? In : 1], y[Out > 0 ? Out : 1], s[F::kSums];
+      Compute<T> x[In > 0 ? In : 1], y[Out > 0 ? Out : 1], s[F::kSums];
       for (int k = 0; k < F::kSums; ++k) s[k] = lanes[k][lane];
       load_element(in, base + block + lane, x);
       f(row, block + lane, x, y, s);
@@ -92,7 +92,7 @@ ELBO_HD void row_body(const F& f, int64_t row, int64_t cols, const PointerPack<c
     }
   }
   for (int64_t col = whole; col < cols; ++col) {
-    float x[In > 0 ? In : 1], y[Out > 0 ? Out : 1], s[F::kSums];
+    Compute<T> x[In > 0 ? In : 1], y[Out > 0 ? Out : 1], s[F::kSums];
     for (int k = 0; k < F::kSums; ++k) s[k] = lanes[k][col - whole];
     load_element(in, base + col, x);
     f(row, col, x, y, s);
@@ -106,7 +106,7 @@ template <class F, class T, int In, int Out>
 ELBO_CLONES void row_reduce_range(F f, int64_t cols, PointerPack<const T, In> in,
                                   PointerPack<T, Out> out, int64_t begin, int64_t end) {
   for (int64_t row = begin; row < end; ++row) {
-    float sums[F::kSums];
+    Compute<T> sums[F::kSums];
     row_body(f, row, cols, in, out, sums);
     f.finish(row, sums);
   }
@@ -126,11 +126,11 @@ ELBO_CLONES void col_reduce_range(F f, int64_t rows, int64_t cols, PointerPack<c
                                   PointerPack<T, Out> out, int64_t begin, int64_t end) {
   for (int64_t strip = begin; strip < end; strip += kLanes) {
     const int width = static_cast<int>(std::min<int64_t>(kLanes, end - strip));
-    float lanes[F::kSums][kLanes] = {};
+    Compute<T> lanes[F::kSums][kLanes] = {};
     for (int64_t row = 0; row < rows; ++row) {
 #pragma omp simd
       for (int lane = 0; lane < width; ++lane) {
-        float x[In > 0 ? In : 1], y[Out > 0 ? Out : 1], s[F::kSums];
+        Compute<T> x[In > 0 ? In : 1], y[Out > 0 ? Out : 1], s[F::kSums];
         for (int k = 0; k < F::kSums; ++k) s[k] = lanes[k][lane];
         load_element(in, row * cols + strip + lane, x);
         f(row, strip + lane, x, y, s);
@@ -139,7 +139,7 @@ ELBO_CLONES void col_reduce_range(F f, int64_t rows, int64_t cols, PointerPack<c
       }
     }
     for (int lane = 0; lane < width; ++lane) {
-      float sums[F::kSums];
+      Compute<T> sums[F::kSums];
       for (int k = 0; k < F::kSums; ++k) sums[k] = lanes[k][lane];
       f.finish(strip + lane, sums);
     }
@@ -159,23 +159,23 @@ void col_reduce(int64_t rows, int64_t cols, F f, PointerPack<const T, In> in,
 }
 
 template <class F, class T, int In>
-ELBO_CLONES void reduce_chunks(F f, int64_t n, PointerPack<const T, In> in, float* partials,
+ELBO_CLONES void reduce_chunks(F f, int64_t n, PointerPack<const T, In> in, Compute<T>* partials,
                                int64_t begin, int64_t end) {
   for (int64_t chunk = begin; chunk < end; ++chunk) {
-    float lanes[F::kSums][kLanes] = {};
+    Compute<T> lanes[F::kSums][kLanes] = {};
     const int64_t first = chunk * kReduceChunk, last = std::min(n, first + kReduceChunk);
     for (int64_t block = first; block < last; block += kLanes) {
       const int width = static_cast<int>(std::min<int64_t>(kLanes, last - block));
 #pragma omp simd
       for (int lane = 0; lane < width; ++lane) {
-        float x[In > 0 ? In : 1], s[F::kSums];
+        Compute<T> x[In > 0 ? In : 1], s[F::kSums];
         for (int k = 0; k < F::kSums; ++k) s[k] = lanes[k][lane];
         load_element(in, block + lane, x);
         f(block + lane, x, s);
         for (int k = 0; k < F::kSums; ++k) lanes[k][lane] = s[k];
       }
     }
-    float sums[F::kSums];
+    Compute<T> sums[F::kSums];
     fold_lanes(lanes, sums);
     for (int k = 0; k < F::kSums; ++k) partials[chunk * F::kSums + k] = sums[k];
   }
@@ -184,8 +184,8 @@ ELBO_CLONES void reduce_chunks(F f, int64_t n, PointerPack<const T, In> in, floa
 template <class F, class T, int In>
 void reduce(const Exec& exec, int64_t n, F f, PointerPack<const T, In> in) {
   const int64_t chunks = (n + kReduceChunk - 1) / kReduceChunk;
-  auto* partials = reinterpret_cast<float*>(exec.scratch.data);
-  const size_t needed = static_cast<size_t>(chunks) * F::kSums * sizeof(float);
+  auto* partials = reinterpret_cast<Compute<T>*>(exec.scratch.data);
+  const size_t needed = static_cast<size_t>(chunks) * F::kSums * sizeof(Compute<T>);
   ELBO_CHECK(needed <= exec.scratch.bytes, "reduce of ", n, " elements needs ", needed,
              " bytes of scratch, has ", exec.scratch.bytes);
   parallel_ranges(

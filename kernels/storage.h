@@ -4,6 +4,7 @@
 
 #include <bit>
 #include <cstdint>
+#include <type_traits>
 
 #include "kernels/portability.h"
 
@@ -14,11 +15,23 @@ struct bf16 {
   uint16_t bits;
 };
 
+// What arithmetic on a T is done in.
+template <class T>
+using Compute = std::conditional_t<std::is_same_v<T, double>, double, float>;
+
+template <class T>
+inline constexpr bool kHasDeviceCode = !std::is_same_v<T, double>;
+
 ELBO_HD float to_float(float v) { return v; }
+ELBO_HD double to_float(double v) { return v; }
 ELBO_HD float to_float(bf16 v) { return std::bit_cast<float>(static_cast<uint32_t>(v.bits) << 16); }
 
 template <class T>
-ELBO_HD T from_float(float v);
+ELBO_HD T from_float(Compute<T> v);
+template <>
+ELBO_HD double from_float<double>(double v) {
+  return v;
+}
 template <>
 ELBO_HD float from_float<float>(float v) {
   return v;
