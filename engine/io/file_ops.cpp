@@ -1,0 +1,257 @@
+#include "engine/io/file_ops.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <system_error>
+#include <utility>
+
+#include "engine/io/crc32.h"
+
+namespace elbo {
+namespace {
+
+// write(2) transfers at most 2^31 - 4096 bytes per call on Linux; smaller pieces also let a signal
+// through during a large checkpoint.
+constexpr size_t kMaxTransfer = size_t{64} << 20;
+
+template <class Call>
+auto retry(Call call) {
+  auto result = call();
+  while (result == -EINTR) result = call();
+  return result;
+}
+
+void check_write(int64_t result, std::string_view action, const std::string& path) {
+  if (result < 0) throw_io_error(ErrorCode::failure, action, path, static_cast<int>(-result));
+}
+
+void check_read(int64_t result, std::string_view action, const std::string& path) {
+  if (result < 0) throw_io_error(ErrorCode::data, action, path, static_cast<int>(-result));
+}
+
+std::string_view remedy(int error_number) {
+  switch (error_number) {
+    case ENOSPC:
+    case EDQUOT:
+      return "; free some space or choose another directory";
+    case EACCES:
+    case EPERM:
+      return "; check the permissions";
+    case EROFS:
+      return "; the file system is read-only, choose another directory";
+    case ENOENT:
+    case ENOTDIR:
+      return "; check the path";
+    case EIO:
+      return "; the disk reports a fault, see the system log";
+    case EMFILE:
+    case ENFILE:
+      return "; raise the limit on open files (ulimit -n)";
+    case ENAMETOOLONG:
+      return "; choose a shorter name";
+    default:
+      return "";
+  }
+}
+
+// Closes on scope exit; used for reading, where close has nothing to report.
+struct Descriptor {
+  Fs& fs;
+  int number;
+  ~Descriptor() { fs.close(number); }
+};
+
+}  // namespace
+
+void throw_io_error(ErrorCode code, std::string_view action, const std::string& path,
+                    int error_number) {
+  throw_error(code, "cannot ", action, " ", path, ": ",
+              std::generic_category().message(error_number), remedy(error_number));
+}
+
+FileWriter::FileWriter(Fs& fs, const std::string& path, OpenMode mode) : fs_(&fs), path_(path) {
+  descriptor_ = retry([&] { return fs.open(path, mode); });
+  check_write(descriptor_, "create", path);
+}
+
+FileWriter::FileWriter(FileWriter&& other) noexcept
+    : fs_(other.fs_),
+      path_(std::move(other.path_)),
+      descriptor_(std::exchange(other.descriptor_, -1)),
+      bytes_(other.bytes_),
+      crc32_(other.crc32_) {}
+
+FileWriter::~FileWriter() {
+  if (descriptor_ >= 0) fs_->close(descriptor_);
+}
+
+void FileWriter::write(std::span<const std::byte> bytes) {
+  crc32_ = elbo::crc32(bytes, crc32_);
+  bytes_ += bytes.size();
+  while (!bytes.empty()) {
+    const auto piece = bytes.first(std::min(bytes.size(), kMaxTransfer));
+    const int64_t written = retry([&] { return fs_->write(descriptor_, piece); });
+    check_write(written, "write", path_);
+    // POSIX allows a write of nothing; without progress the loop would never end.
+    if (written == 0) throw_io_error(ErrorCode::failure, "write", path_, ENOSPC);
+    bytes = bytes.subspan(static_cast<size_t>(written));
+  }
+}
+
+void FileWriter::sync() {
+  check_write(retry([&] { return fs_->sync(descriptor_); }), "write", path_);
+}
+
+void FileWriter::close() {
+  // Not repeated after EINTR: on Linux the descriptor is gone, and may already be someone else's.
+  const int result = fs_->close(std::exchange(descriptor_, -1));
+  if (result != -EINTR) check_write(result, "write", path_);
+}
+
+WrittenFile write_file(Fs& fs, const std::string& path, std::string_view text) {
+  FileWriter file(fs, path);
+  file.write(text);
+  file.sync();
+  file.close();
+  return {file.bytes(), file.crc32()};
+}
+
+void replace_file(Fs& fs, const std::string& path, std::string_view text) {
+  const std::string temporary = path + ".tmp";
+  try {
+    write_file(fs, temporary, text);
+    rename_path(fs, temporary, path);
+  } catch (...) {
+    fs.remove_file(temporary);
+    throw;
+  }
+  sync_directory(fs, parent_path(path));
+}
+
+void replace_symlink(Fs& fs, const std::string& path, const std::string& target) {
+  const std::string temporary = path + ".tmp";
+  int result = retry([&] { return fs.symlink(target, temporary); });
+  if (result == -EEXIST) {  // left behind by a process that was killed here
+    fs.remove_file(temporary);
+    result = retry([&] { return fs.symlink(target, temporary); });
+  }
+  check_write(result, "create link", temporary);
+  rename_path(fs, temporary, path);
+}
+
+std::vector<std::byte> read_file(Fs& fs, const std::string& path, uint64_t max_bytes) {
+  const Descriptor file{fs, retry([&] { return fs.open(path, OpenMode::read); })};
+  check_read(file.number, "open", path);
+  PathInfo info;
+  check_read(retry([&] { return fs.file_info(file.number, info); }), "read", path);
+  if (info.kind != PathKind::file) {
+    throw_error(ErrorCode::data, "cannot read ", path, ": not a regular file");
+  }
+  if (info.bytes > max_bytes) {
+    throw_error(ErrorCode::data, path, ": ", info.bytes, " bytes, expected at most ", max_bytes);
+  }
+  std::vector<std::byte> bytes(info.bytes);
+  size_t filled = 0;
+  while (filled < bytes.size()) {
+    const auto rest = std::span(bytes).subspan(filled);
+    const auto piece = rest.first(std::min(rest.size(), kMaxTransfer));
+    const int64_t count = retry([&] { return fs.read(file.number, piece); });
+    check_read(count, "read", path);
+    if (count == 0) {
+      throw_error(ErrorCode::data, path, ": ended after ", filled, " bytes, expected ",
+                  bytes.size(), "; it changed while it was read");
+    }
+    filled += static_cast<size_t>(count);
+  }
+  return bytes;
+}
+
+std::string read_text_file(Fs& fs, const std::string& path, uint64_t max_bytes) {
+  const std::vector<std::byte> bytes = read_file(fs, path, max_bytes);
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+bool exists(Fs& fs, const std::string& path) {
+  PathInfo info;
+  const int result = retry([&] { return fs.info(path, info); });
+  if (result == -ENOENT || result == -ENOTDIR) return false;
+  check_read(result, "look at", path);
+  return true;
+}
+
+bool is_directory(Fs& fs, const std::string& path) {
+  PathInfo info;
+  const int result = retry([&] { return fs.info(path, info); });
+  if (result == -ENOENT || result == -ENOTDIR) return false;
+  check_read(result, "look at", path);
+  return info.kind == PathKind::directory;
+}
+
+std::string read_link(Fs& fs, const std::string& path) {
+  std::string target;
+  const int result = retry([&] { return fs.read_link(path, target); });
+  if (result == -ENOENT || result == -EINVAL || result == -ENOTDIR) return "";
+  check_read(result, "read link", path);
+  return target;
+}
+
+std::vector<std::string> list_directory(Fs& fs, const std::string& path) {
+  std::vector<std::string> names;
+  check_read(retry([&] { return fs.list(path, names); }), "list", path);
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+void make_directories(Fs& fs, const std::string& path) {
+  const int result = retry([&] { return fs.make_directory(path); });
+  if (result == -EEXIST) return;
+  const std::string parent = parent_path(path);
+  if (result == -ENOENT && parent != path) {
+    make_directories(fs, parent);
+    const int second = retry([&] { return fs.make_directory(path); });
+    if (second == -EEXIST) return;
+    check_write(second, "create directory", path);
+  } else {
+    check_write(result, "create directory", path);
+  }
+  sync_directory(fs, parent);
+}
+
+void sync_directory(Fs& fs, const std::string& path) {
+  check_write(retry([&] { return fs.sync_directory(path); }), "sync directory", path);
+}
+
+void rename_path(Fs& fs, const std::string& from, const std::string& to) {
+  check_write(retry([&] { return fs.rename(from, to); }), "rename to", to);
+}
+
+void remove_tree(Fs& fs, const std::string& path) {
+  PathInfo info;
+  int result = retry([&] { return fs.info(path, info); });
+  if (result == -ENOENT) return;
+  check_write(result, "remove", path);
+  if (info.kind == PathKind::directory) {
+    for (const std::string& name : list_directory(fs, path)) remove_tree(fs, join_path(path, name));
+    result = retry([&] { return fs.remove_directory(path); });
+  } else {
+    result = retry([&] { return fs.remove_file(path); });
+  }
+  if (result != -ENOENT) check_write(result, "remove", path);
+}
+
+std::string join_path(std::string_view directory, std::string_view name) {
+  std::string path(directory);
+  if (!path.empty() && path.back() != '/') path += '/';
+  return path += name;
+}
+
+std::string parent_path(const std::string& path) {
+  const size_t last = path.find_last_not_of('/');
+  if (last == std::string::npos) return path.empty() ? "." : "/";
+  const size_t slash = path.rfind('/', last);
+  if (slash == std::string::npos) return ".";
+  const size_t end = path.find_last_not_of('/', slash);
+  return end == std::string::npos ? "/" : path.substr(0, end + 1);
+}
+
+}  // namespace elbo
