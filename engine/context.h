@@ -1,0 +1,118 @@
+// The device a program runs on: stream, vendor handles, scratch, and memory by role.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "kernels/exec.h"
+
+namespace elbo {
+
+// What memory is for. Every allocation of ours belongs to one; high-water marks are reported by
+// role.
+enum class Role : int {
+  parameters,
+  gradients,
+  moments,
+  buffers,
+  activations,
+  scratch,
+  data,
+  state
+};
+inline constexpr int kRoles = 8;
+const char* role_name(Role role);
+
+struct DeviceChoice {
+  Device device = Device::cpu;
+  int index = 0;
+  std::string reason;  // for "auto": one line that says why this device
+};
+
+// Resolves "auto", "cpu", "cuda" or "cuda:N". "auto" takes CUDA when it is compiled in and usable,
+// and says why otherwise. Throws ErrorCode::device when CUDA is asked for by name and cannot be
+// had: never a silent fallback.
+DeviceChoice choose_device(std::string_view request);
+
+// One line for `doctor` and run.json: "NVIDIA H200 (compute 9.0, 139.7 GiB)" or "CPU, 2 threads".
+std::string device_description(const DeviceChoice& choice);
+
+struct MemoryUse {
+  size_t bytes = 0;
+  size_t high_water = 0;
+};
+
+// Owns what an Exec points to. Not copyable; everything allocated through it must die before it
+// does.
+class Context {
+ public:
+  explicit Context(const DeviceChoice& choice = {});
+  ~Context();
+  Context(const Context&) = delete;
+  Context& operator=(const Context&) = delete;
+
+  const Exec& exec() const { return exec_; }
+  Device device() const { return exec_.device; }
+
+  // 256-byte aligned; null for 0 bytes. Throws Error naming role, bytes wanted and bytes free.
+  void* allocate(size_t bytes, Role role);
+  void free(void* data, size_t bytes, Role role) noexcept;
+  const MemoryUse& memory(Role role) const { return memory_[static_cast<int>(role)]; }
+
+  // Host to device and back, ordered after the work already submitted. Both return when done.
+  void upload(void* device_data, const void* host_data, size_t bytes);
+  void download(void* host_data, const void* device_data, size_t bytes);
+  void copy(void* to, const void* from, size_t bytes);  // device to device, asynchronous
+  void fill_bytes(void* device_data, int value, size_t bytes);
+  void synchronize();
+
+ private:
+  void release() noexcept;
+
+  Exec exec_;
+  std::array<MemoryUse, kRoles> memory_{};
+};
+
+// A block of device memory with one owner.
+class DeviceBlock {
+ public:
+  DeviceBlock() = default;
+  DeviceBlock(Context& context, size_t bytes, Role role)
+      : context_(&context), data_(context.allocate(bytes, role)), bytes_(bytes), role_(role) {}
+  ~DeviceBlock() { reset(); }
+  DeviceBlock(DeviceBlock&& other) noexcept { swap(other); }
+  DeviceBlock& operator=(DeviceBlock&& other) noexcept {
+    DeviceBlock(std::move(other)).swap(*this);
+    return *this;
+  }
+
+  void reset() noexcept {
+    if (data_) context_->free(data_, bytes_, role_);
+    data_ = nullptr;
+    bytes_ = 0;
+  }
+  std::byte* data() const { return static_cast<std::byte*>(data_); }
+  template <class T>
+  T* as() const {
+    return static_cast<T*>(data_);
+  }
+  size_t bytes() const { return bytes_; }
+
+ private:
+  void swap(DeviceBlock& other) noexcept {
+    std::swap(context_, other.context_);
+    std::swap(data_, other.data_);
+    std::swap(bytes_, other.bytes_);
+    std::swap(role_, other.role_);
+  }
+
+  Context* context_ = nullptr;
+  void* data_ = nullptr;
+  size_t bytes_ = 0;
+  Role role_ = Role::scratch;
+};
+
+}  // namespace elbo

@@ -1,0 +1,84 @@
+#include "engine/cuda_device.h"
+
+#include <cuda_runtime_api.h>
+
+#include <cstdio>
+
+#include "kernels/error.h"
+#include "kernels/gpu.h"
+
+namespace elbo::cuda_device {
+
+std::string why_unusable(int index) {
+  int count = 0;  // the runtime leaves it untouched when it fails
+  const cudaError_t status = cudaGetDeviceCount(&count);
+  if (status != cudaSuccess) {
+    cudaGetLastError();
+    return concat("no usable CUDA device: ", cudaGetErrorName(status), " (",
+                  static_cast<int>(status), ")");
+  }
+  if (index < 0 || index >= count) {
+    return concat("CUDA device ", index, " does not exist, this machine has ", count);
+  }
+  return "";
+}
+
+std::string describe(int index) {
+  cudaDeviceProp properties{};
+  ELBO_CUDA_CHECK(cudaGetDeviceProperties(&properties, index));
+  char gib[32];
+  std::snprintf(gib, sizeof gib, "%.1f GiB",
+                static_cast<double>(properties.totalGlobalMem) / (1024.0 * 1024.0 * 1024.0));
+  return concat(properties.name, " (compute ", properties.major, ".", properties.minor, ", ", gib,
+                ")");
+}
+
+void use(int index) { ELBO_CUDA_CHECK(cudaSetDevice(index)); }
+
+Stream create_stream() {
+  cudaStream_t stream = nullptr;
+  // Non-blocking: a stream tied to the legacy default stream cannot be captured into a graph.
+  ELBO_CUDA_CHECK(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+  return stream;
+}
+
+void destroy_stream(Stream stream) noexcept { cudaStreamDestroy(stream); }
+void synchronize(Stream stream) { ELBO_CUDA_CHECK(cudaStreamSynchronize(stream)); }
+
+void* allocate(size_t bytes) {
+  void* data = nullptr;
+  const cudaError_t status = cudaMalloc(&data, bytes);
+  if (status == cudaErrorMemoryAllocation) {
+    cudaGetLastError();
+    return nullptr;
+  }
+  ELBO_CUDA_CHECK(status);
+  return data;
+}
+
+void free(void* data) noexcept { cudaFree(data); }
+
+size_t free_bytes() {
+  size_t available = 0, total = 0;
+  return cudaMemGetInfo(&available, &total) == cudaSuccess ? available : 0;
+}
+
+void upload(void* device_data, const void* host_data, size_t bytes, Stream stream) {
+  ELBO_CUDA_CHECK(cudaMemcpyAsync(device_data, host_data, bytes, cudaMemcpyHostToDevice, stream));
+  ELBO_CUDA_CHECK(cudaStreamSynchronize(stream));
+}
+
+void download(void* host_data, const void* device_data, size_t bytes, Stream stream) {
+  ELBO_CUDA_CHECK(cudaMemcpyAsync(host_data, device_data, bytes, cudaMemcpyDeviceToHost, stream));
+  ELBO_CUDA_CHECK(cudaStreamSynchronize(stream));
+}
+
+void copy(void* to, const void* from, size_t bytes, Stream stream) {
+  ELBO_CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream));
+}
+
+void fill_bytes(void* device_data, int value, size_t bytes, Stream stream) {
+  ELBO_CUDA_CHECK(cudaMemsetAsync(device_data, value, bytes, stream));
+}
+
+}  // namespace elbo::cuda_device

@@ -1,0 +1,25 @@
+// Sampling a latent and measuring what it costs.
+//
+//   z = mu + exp(logvar / 2) * eps,    kl = KL(N(mu, exp(logvar)) || N(0, I))
+//
+// Shapes    stats [B, 2D] = [mu | logvar], the output of one linear layer; z [B, D]; kl [B] in nats
+// Gradient  fused: see kernels/reparam_kl.h; the noise is recomputed, not stored
+#pragma once
+
+#include "engine/ops/op_support.h"
+#include "kernels/noise_source.h"
+
+namespace elbo {
+
+struct LatentSample {
+  Tensor z;
+  Tensor kl;
+};
+
+LatentSample reparam_kl(Tape& tape, const Tensor& stats, const NoiseSource& noise,
+                        const RowWeight& kl_weight);
+
+// mu alone, [B, D], as a contiguous tensor: what evaluation decodes.
+Tensor posterior_mean(Tape& tape, const Tensor& stats);
+
+}  // namespace elbo

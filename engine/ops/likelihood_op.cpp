@@ -1,0 +1,88 @@
+#include "engine/ops/likelihood_op.h"
+
+#include "kernels/bernoulli_nll.h"
+#include "kernels/gaussian_nll.h"
+
+namespace elbo {
+namespace {
+
+void check_pair(const char* op, const Tensor& output, const Tensor& target) {
+  ELBO_CHECK(output.shape.rank() == 2 && output.shape == target.shape, op, ": output is ",
+             output.shape.to_string(), ", target ", target.shape.to_string(),
+             "; both must be [B, D]");
+}
+
+// Runs `launch(exec, T{}, target pointer)` for the element types of output and target.
+template <class Launch>
+void with_target(const char* op, const Exec& exec, const Tensor& output, const Tensor& target,
+                 Launch launch) {
+  with_element_type(op, output, [&]<class T>(T) {
+    if (target.dtype == DType::u8) {
+      launch(exec, T{}, static_cast<const uint8_t*>(target.as<uint8_t>()));
+    } else {
+      launch(exec, T{}, static_cast<const T*>(target.as<T>()));
+    }
+  });
+}
+
+// Fills what the two likelihoods' argument structs have in common.
+template <class T, class Args>
+void set_loss(Args& args, const Tensor& nll, const GradSlot& slot, const RowWeight& weight,
+              int64_t batch) {
+  args.nll = nll.as<T>();
+  args.weight = weight.as<T>(batch);
+  args.mode = slot.mode;
+}
+
+}  // namespace
+
+Tensor bernoulli_nll(Tape& tape, const Tensor& logits, const Tensor& target,
+                     const RowWeight& weight) {
+  check_pair("bernoulli_nll", logits, target);
+  const int64_t batch = logits.shape[0], dim = logits.shape[1];
+  check_row_weight("bernoulli_nll", weight, batch);
+  const Tensor nll = tape.new_buffer({batch}, logits.dtype);
+  const GradSlot slot = weight.given() ? tape.grad_slot(logits) : GradSlot{};
+  const Tensor dlogits = slot ? slot.dx : Tensor{};
+  tape.op("bernoulli_nll", {logits, target, weight.values}, {nll, dlogits}, [&](const Exec& exec) {
+    with_target("bernoulli_nll", exec, logits, target,
+                [&]<class T, class Target>(const Exec& e, T, const Target* x) {
+                  BernoulliNll<T, Target> args{};
+                  args.logits = logits.as<T>();
+                  args.target = x;
+                  args.batch = batch;
+                  args.dim = dim;
+                  args.dlogits = slot ? dlogits.as<T>() : nullptr;
+                  set_loss<T>(args, nll, slot, weight, batch);
+                  bernoulli_nll(e, args);
+                });
+  });
+  return nll;
+}
+
+Tensor gaussian_nll(Tape& tape, const Tensor& mean, const Tensor& target, float log_variance,
+                    const RowWeight& weight) {
+  check_pair("gaussian_nll", mean, target);
+  const int64_t batch = mean.shape[0], dim = mean.shape[1];
+  check_row_weight("gaussian_nll", weight, batch);
+  const Tensor nll = tape.new_buffer({batch}, mean.dtype);
+  const GradSlot slot = weight.given() ? tape.grad_slot(mean) : GradSlot{};
+  const Tensor dmean = slot ? slot.dx : Tensor{};
+  tape.op("gaussian_nll", {mean, target, weight.values}, {nll, dmean}, [&](const Exec& exec) {
+    with_target("gaussian_nll", exec, mean, target,
+                [&]<class T, class Target>(const Exec& e, T, const Target* x) {
+                  GaussianNll<T, Target> args{};
+                  args.mean = mean.as<T>();
+                  args.target = x;
+                  args.batch = batch;
+                  args.dim = dim;
+                  args.fixed_log_variance = log_variance;
+                  args.dmean = slot ? dmean.as<T>() : nullptr;
+                  set_loss<T>(args, nll, slot, weight, batch);
+                  gaussian_nll(e, args);
+                });
+  });
+  return nll;
+}
+
+}  // namespace elbo

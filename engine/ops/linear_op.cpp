@@ -1,0 +1,195 @@
+#include "engine/ops/linear_op.h"
+
+#include "engine/ops/op_support.h"
+#include "kernels/activation_op.h"
+#include "kernels/linear.h"
+
+namespace elbo {
+namespace {
+
+// What backward needs to know about one application of a layer.
+struct LinearCall {
+  ParamStore* params;
+  Tensor x, y, aux;
+  Param weight, bias;
+  bool has_bias;
+  Activation activation;
+  int64_t batch, in, out;
+};
+
+size_t aux_bytes(const Tape& tape, const LinearCall& call) {
+  const Exec& exec = tape.context().exec();
+  return call.x.dtype == DType::f64
+             ? linear_aux_bytes<double>(exec, call.batch, call.out, call.activation)
+             : linear_aux_bytes<float>(exec, call.batch, call.out, call.activation);
+}
+
+void forward(Tape& tape, const LinearCall& call) {
+  tape.op("linear", {call.x}, {call.y, call.aux}, [&](const Exec& exec) {
+    with_element_type("linear", call.x, [&]<class T>(T) {
+      BasicLinearForward<T> args{};
+      args.x = call.x.as<T>();
+      args.weight = call.weight.value.as<T>();
+      args.bias = call.has_bias ? call.bias.value.as<T>() : nullptr;
+      args.y = call.y.as<T>();
+      args.aux = call.aux.data;
+      args.batch = call.batch;
+      args.in = call.in;
+      args.out = call.out;
+      args.activation = call.activation;
+      linear_forward(exec, args);
+    });
+  });
+}
+
+// dz = dy * act'(.) in place, and the bias gradient.
+void backward_activation(Tape& tape, const LinearCall& call, const Tensor& dy) {
+  const GradMode mode =
+      call.has_bias ? call.params->next_grad_mode(call.bias.index) : GradMode::write;
+  tape.op("linear_dactivation", {dy, call.y, call.aux}, {dy}, [&](const Exec& exec) {
+    with_element_type("linear", call.x, [&]<class T>(T) {
+      BasicActivationBackwardBias<T> args{};
+      args.activation = call.activation;
+      args.batch = call.batch;
+      args.dim = call.out;
+      args.dy = dy.as<T>();
+      args.y = call.y.as<T>();
+      args.pre =
+          needs_pre_activation(call.activation) ? static_cast<const T*>(call.aux.data) : nullptr;
+      args.dx = dy.as<T>();
+      args.dbias = call.has_bias ? call.bias.grad.as<T>() : nullptr;
+      args.dbias_mode = mode;
+      activation_backward_bias(exec, args);
+    });
+  });
+}
+
+void backward_weight(Tape& tape, const LinearCall& call, const Tensor& dz, bool with_bias) {
+  const GradMode mode = call.params->next_grad_mode(call.weight.index);
+  const GradMode bias_mode =
+      with_bias ? call.params->next_grad_mode(call.bias.index) : GradMode::write;
+  tape.op("linear_dweight", {call.x, dz}, {}, [&](const Exec& exec) {
+    with_element_type("linear", call.x, [&]<class T>(T) {
+      BasicLinearBackwardWeight<T> args{};
+      args.x = call.x.as<T>();
+      args.dy = dz.as<T>();
+      args.dweight = call.weight.grad.as<T>();
+      args.mode = mode;
+      args.dbias = with_bias ? call.bias.grad.as<T>() : nullptr;
+      args.dbias_mode = bias_mode;
+      args.batch = call.batch;
+      args.in = call.in;
+      args.out = call.out;
+      linear_backward_weight(exec, args);
+    });
+  });
+}
+
+// dx = dz W, with the producer's activation and bias gradient as its epilogue where that is
+// possible.
+void backward_data(Tape& tape, const LinearCall& call, const Tensor& dz) {
+  const Epilogue* producer = tape.take_epilogue(call.x);
+  const GradSlot slot = tape.grad_slot(call.x);
+  if (!slot) return;
+  GradMode bias_mode = GradMode::write;
+  Tensor aux;
+  if (producer) {
+    aux = producer->aux;
+    if (producer->has_bias) bias_mode = producer->params->next_grad_mode(producer->bias.index);
+  }
+  tape.op("linear_dinput", {dz, call.x, aux, slot.dx}, {slot.dx}, [&](const Exec& exec) {
+    with_element_type("linear", call.x, [&]<class T>(T) {
+      BasicInputActivation<T> input{};
+      if (producer) {
+        input.activation = producer->activation;
+        input.y = call.x.as<T>();
+        input.aux = aux.data;
+        input.dbias = producer->has_bias ? producer->bias.grad.as<T>() : nullptr;
+        input.dbias_mode = bias_mode;
+      }
+      BasicLinearBackwardData<T> args{};
+      args.dy = dz.as<T>();
+      args.weight = call.weight.value.as<T>();
+      args.dx = slot.dx.as<T>();
+      args.mode = slot.mode;
+      args.batch = call.batch;
+      args.in = call.in;
+      args.out = call.out;
+      args.input = producer ? &input : nullptr;
+      linear_backward_data(exec, args);
+    });
+  });
+}
+
+void backward(Tape& tape, const LinearCall& call) {
+  const std::optional<Tensor> dy = tape.upstream(call.y);
+  if (!dy) return;
+  const bool linear_output = call.activation == Activation::identity;
+  const bool undone = tape.epilogue_taken(call.y);
+  if (!linear_output && !undone) backward_activation(tape, call, *dy);
+  backward_weight(tape, call, *dy, call.has_bias && linear_output);
+  backward_data(tape, call, *dy);
+}
+
+}  // namespace
+
+Tensor linear(Tape& tape, ParamStore& params, const Tensor& x, ParamStore::Id weight,
+              const ParamStore::Id* bias, Activation activation) {
+  LinearCall call{};
+  call.params = &params;
+  call.x = x;
+  call.weight = params.param(weight);
+  call.has_bias = bias != nullptr;
+  if (bias) call.bias = params.param(*bias);
+  call.activation = activation;
+  const Shape& w = call.weight.value.shape;
+  ELBO_CHECK(x.shape.rank() == 2 && w.rank() == 2 && x.shape[1] == w[1], "linear: x is ",
+             x.shape.to_string(), ", weight ", w.to_string(),
+             "; expected x [B, in], weight [out, in]");
+  ELBO_CHECK(!bias || call.bias.value.size() == w[0], "linear: bias has ", call.bias.value.size(),
+             " elements for ", w[0], " outputs");
+  call.batch = x.shape[0];
+  call.in = w[1];
+  call.out = w[0];
+  call.y = tape.new_value({call.batch, call.out}, x.dtype);
+  if (tape.recording()) {
+    const auto bytes = static_cast<int64_t>(aux_bytes(tape, call));
+    if (bytes > 0) call.aux = tape.new_buffer({bytes}, DType::u8);
+  }
+  forward(tape, call);
+  if (activation != Activation::identity) {
+    tape.offer_epilogue({activation, call.y, call.aux, call.params, call.bias, call.has_bias});
+  }
+  tape.record("linear", {x}, [call](Tape& t) { backward(t, call); });
+  return call.y;
+}
+
+Tensor activation(Tape& tape, const Tensor& x, Activation kind) {
+  const Tensor y = tape.new_value(x.shape, x.dtype);
+  tape.op("activation", {x}, {y}, [&](const Exec& exec) {
+    with_element_type("activation", x, [&]<class T>(T) {
+      activation_forward(exec, kind, x.size(), x.as<T>(), y.as<T>());
+    });
+  });
+  tape.record("activation", {x}, [x, y, kind](Tape& t) {
+    const std::optional<Tensor> dy = t.upstream(y);
+    const GradSlot slot = dy ? t.grad_slot(x) : GradSlot{};
+    if (!slot) return;
+    t.op("activation_backward", {*dy, x, y, slot.dx}, {slot.dx}, [&](const Exec& exec) {
+      with_element_type("activation", x, [&]<class T>(T) {
+        BasicActivationBackward<T> args{};
+        args.activation = kind;
+        args.n = x.size();
+        args.dy = dy->as<T>();
+        args.y = y.as<T>();
+        args.pre = x.as<T>();
+        args.dx = slot.dx.as<T>();
+        args.mode = slot.mode;
+        activation_backward(exec, args);
+      });
+    });
+  });
+  return y;
+}
+
+}  // namespace elbo

@@ -1,0 +1,24 @@
+// Fully connected layer with its activation as one op.
+//
+//   y = act(x W^T + b)
+//
+// Shapes    x [B, in]; weight [out, in], bias [out] (PyTorch's order); y [B, out]
+// Gradient  dz = dy * act'(.);  dx = dz W;  dW = dz^T x;  db = sum over rows of dz
+//           The activation's backward and db ride in the epilogue of the product that computes dy
+//           whenever y has one consumer and that consumer is linear too.
+// Errors    elbo::Error if shapes disagree
+#pragma once
+
+#include "engine/tape.h"
+#include "kernels/activation.h"
+
+namespace elbo {
+
+// `bias` may be null.
+Tensor linear(Tape& tape, ParamStore& params, const Tensor& x, ParamStore::Id weight,
+              const ParamStore::Id* bias, Activation activation);
+
+// The activation alone, for places where no linear layer stands in front.
+Tensor activation(Tape& tape, const Tensor& x, Activation kind);
+
+}  // namespace elbo

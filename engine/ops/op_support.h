@@ -1,0 +1,47 @@
+// Shared by op wrappers: dispatch on the storage type, and the weights of per-row losses.
+#pragma once
+
+#include "engine/tape.h"
+#include "kernels/error.h"
+#include "kernels/loss_weight.h"
+
+namespace elbo {
+
+// Calls f(T{}) with the element type of a floating-point tensor.
+template <class F>
+void with_element_type(const char* op, const Tensor& tensor, F&& f) {
+  switch (tensor.dtype) {
+    case DType::f32:
+      return f(float{});
+    case DType::f64:
+      return f(double{});
+    default:
+      throw_error(ErrorCode::failure, op, ": tensors of type ", dtype_name(tensor.dtype),
+                  " are not supported");
+  }
+}
+
+// The weight of a per-row loss in the objective, known when the loss is computed, so that loss and
+// gradient are one pass. One value for all rows, or one per row.
+struct RowWeight {
+  Tensor values;       // [1] or [B]; device memory, read when the kernel runs
+  double scale = 1.0;  // e.g. 1 / B for a mean over the batch
+
+  template <class T>
+  BasicLossWeight<T> as(int64_t batch) const {
+    BasicLossWeight<T> weight;
+    if (!values.data && values.shape.rank() == 0) return weight;
+    weight.values = values.as<T>();
+    weight.stride = values.size() == batch && values.size() != 1 ? 1 : 0;
+    weight.scale = static_cast<T>(scale);
+    return weight;
+  }
+  bool given() const { return values.shape.rank() > 0; }
+};
+
+inline void check_row_weight(const char* op, const RowWeight& weight, int64_t batch) {
+  ELBO_CHECK(!weight.given() || weight.values.size() == 1 || weight.values.size() == batch, op,
+             ": the weight has ", weight.values.size(), " values for ", batch, " rows");
+}
+
+}  // namespace elbo

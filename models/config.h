@@ -1,0 +1,89 @@
+// Everything that defines a run, as plain data. apps/ fills it from presets, files and flags; a run
+// directory's config.toml holds all of it, so that the run can be repeated from that file alone.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "engine/initialiser.h"
+#include "kernels/activation.h"
+#include "kernels/gather.h"
+#include "kernels/optimizer.h"
+#include "kernels/schedule.h"
+
+namespace elbo {
+
+enum class ModelKind : int { mlp_vae, mlp_ae };
+enum class LikelihoodKind : int { bernoulli, gaussian };
+
+struct ModelConfig {
+  ModelKind kind = ModelKind::mlp_vae;
+  std::vector<int64_t> hidden = {400};  // encoder widths, input to latent; the decoder mirrors them
+  int64_t latent_dim = 20;
+  Activation activation = Activation::relu;
+  InitKind init = InitKind::torch_uniform;
+  LikelihoodKind likelihood = LikelihoodKind::bernoulli;
+  float log_variance = 0.0f;  // of the Gaussian likelihood, fixed; 0 is half the squared error
+};
+
+enum class DataKind : int { idx, sprites };
+
+struct DataConfig {
+  DataKind kind = DataKind::idx;
+  std::string path;                    // directory of an IDX data set
+  Binarise binarise = Binarise::none;  // grey, threshold or dynamic
+  int resolution = 32;                 // sprites: images are resolution x resolution
+  int64_t train_samples = 0;           // 0: all there are; sprites: how many of the 737,280
+  int64_t test_samples = 0;
+};
+
+struct TrainConfig {
+  int64_t batch_size = 128;
+  int64_t epochs = 10;
+  int64_t max_steps = 0;  // 0: no limit besides epochs
+  bool drop_last = false;
+  Schedule learning_rate{ScheduleKind::constant, 1e-3f};
+  float beta = 1.0f;                                   // final KL weight
+  Schedule kl_schedule{ScheduleKind::constant, 1.0f};  // multiplies beta
+  OptimizerHyper optimizer;
+  float clip_grad = 0.0f;  // 0: off
+  uint64_t seed = 42;
+  bool overfit_batch = false;  // train on the first batch only
+};
+
+struct OutputConfig {
+  std::string dir;  // the run directory; empty: runs/<name>
+  std::string name;
+  int64_t log_interval = 100;   // steps
+  int64_t save_interval = 0;    // steps; 0: once per epoch
+  int64_t sample_interval = 1;  // epochs between picture grids; 0: never
+  int64_t eval_interval = 1;    // epochs between passes over the test set; 0: never
+  int keep = 2;                 // checkpoints kept besides the best
+};
+
+enum class Precision : int { fp32 };
+
+struct RunConfig {
+  std::string preset;
+  ModelConfig model;
+  DataConfig data;
+  TrainConfig train;
+  OutputConfig output;
+  std::string device = "auto";
+  Precision precision = Precision::fp32;
+  int threads = 0;            // 0: as many as affinity and cgroup allow
+  bool check_finite = false;  // check every op's output, not only losses and gradient norm
+};
+
+// Named presets as data: "mlp-mnist", "sprites".
+struct Preset {
+  std::string name;
+  std::string summary;  // one line: what it is and what to expect of it
+  RunConfig config;
+};
+const std::vector<Preset>& presets();
+// Throws ErrorCode::usage naming the nearest preset.
+const Preset& find_preset(const std::string& name);
+
+}  // namespace elbo
