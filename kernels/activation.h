@@ -39,20 +39,21 @@ constexpr bool needs_pre_activation(Activation a) {
 
 template <Activation A, class T>
 ELBO_HD T activate(T x) {
+  using math::normal_cdf, math::sigmoid, math::softplus, math::tanh;  // dual numbers bring theirs
   if constexpr (A == Activation::relu) {
     return x > T(0) ? x : (x != x ? x : T(0));  // NaN stays NaN, so the tripwire sees it
   } else if constexpr (A == Activation::leaky_relu) {
     return x >= T(0) ? x : T(kLeakySlope) * x;
   } else if constexpr (A == Activation::tanh) {
-    return math::tanh(x);
+    return tanh(x);
   } else if constexpr (A == Activation::sigmoid) {
-    return math::sigmoid(x);
+    return sigmoid(x);
   } else if constexpr (A == Activation::silu) {
-    return x * math::sigmoid(x);
+    return x * sigmoid(x);
   } else if constexpr (A == Activation::gelu) {
-    return x * math::normal_cdf(x);
+    return x * normal_cdf(x);
   } else if constexpr (A == Activation::softplus) {
-    return math::softplus(x);
+    return softplus(x);
   } else {
     return x;
   }
@@ -61,21 +62,22 @@ ELBO_HD T activate(T x) {
 // dx from dy. `kept` is the pre-activation x if needs_pre_activation(A), else the output y.
 template <Activation A, class T>
 ELBO_HD T activate_backward(T kept, T dy) {
+  using math::expm1, math::fma, math::normal_cdf, math::normal_pdf, math::sigmoid;
   if constexpr (A == Activation::relu) {
     return kept > T(0) ? dy : T(0);
   } else if constexpr (A == Activation::leaky_relu) {
     return kept >= T(0) ? dy : T(kLeakySlope) * dy;
   } else if constexpr (A == Activation::tanh) {
-    return dy * math::fma(-kept, kept, T(1));
+    return dy * fma(-kept, kept, T(1));
   } else if constexpr (A == Activation::sigmoid) {
     return dy * (kept * (T(1) - kept));
   } else if constexpr (A == Activation::silu) {
-    const T s = math::sigmoid(kept);
-    return dy * (s * math::fma(kept, T(1) - s, T(1)));
+    const T s = sigmoid(kept);
+    return dy * (s * fma(kept, T(1) - s, T(1)));
   } else if constexpr (A == Activation::gelu) {
-    return dy * math::fma(kept, math::normal_pdf(kept), math::normal_cdf(kept));
+    return dy * fma(kept, normal_pdf(kept), normal_cdf(kept));
   } else if constexpr (A == Activation::softplus) {
-    return dy * -math::expm1(-kept);  // sigmoid(x) = 1 - e^-softplus(x)
+    return dy * -expm1(-kept);  // sigmoid(x) = 1 - e^-softplus(x)
   } else {
     return dy;
   }

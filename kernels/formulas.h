@@ -1,28 +1,38 @@
-// The scalar formulas of a VAE, each once, each with its derivative directly beside it.
+// The scalar formulas of a VAE, each once, each with its derivatives directly beside it.
 //
-// Templates on the number type: float runs them in kernels on either device, double in tests, and a
-// dual number (tests/support/dual.h) checks each derivative exactly, with no step size.
+// Templates on the number type: float runs them in kernels on either device, double on the oracle
+// path, and a dual number (tests/support/dual.h) checks each derivative exactly, with no step size.
 //
-// Conventions  raw_logvar is what a layer put out; logvar = bounded_logvar(raw_logvar) = log sigma^2.
-//              Every formula here takes the raw value and its derivative is with respect to it.
+// Conventions  logvar is v = log sigma^2, already bounded: v = bounded_logvar(raw), where raw is what a
+//              layer put out. The gradient of raw is that of v times bounded_logvar_derivative(raw).
+//              f_da is the partial derivative of f with respect to its argument a.
 //              Results are in nats per element; sums and means are the callers'.
-//              `x_backward(..., dy)` returns dy times the partial derivatives of `x`.
 #pragma once
 
 #include "kernels/math.h"
 #include "kernels/portability.h"
 
-namespace elbo::math {
+namespace elbo::formulas {
+
+// Found for float and double here, for dual numbers by their own namespace.
+using math::abs;
+using math::exp;
+using math::expm1;
+using math::expm1_minus_x;
+using math::fma;
+using math::log1p;
+using math::positive_part;
+using math::sigmoid;
 
 // ---- Log-variance ------------------------------------------------------------------------------
 
-// Where the compression starts and half of the bound: sigma stays within e^-10 .. e^10.
+// Where the compression starts; the bound is twice that. sigma stays within e^-10 .. e^10.
 inline constexpr int kLogvarKnee = 10;
 
 //   bounded(v) = v                        for |v| <= 10
 //              = sign(v) (20 - 100/|v|)   beyond: 10 at 10, towards 20 at infinity, slope 1 at 10
 //
-// exp of an unbounded log-variance overflows and kills a run; a clamp has zero gradient outside and
+// exp of an unbounded log-variance overflows and kills a run; a clamp has no gradient outside and
 // never comes back. This one is C1 and its slope falls only as 100/v^2.
 template <class T>
 ELBO_HD T bounded_logvar(T raw) {
@@ -31,82 +41,89 @@ ELBO_HD T bounded_logvar(T raw) {
   const T signed_compressed = raw < T(0) ? -compressed : compressed;
   return magnitude <= T(kLogvarKnee) ? raw : signed_compressed;
 }
-// d bounded / d raw.
 template <class T>
-ELBO_HD T bounded_logvar_slope(T raw) {
+ELBO_HD T bounded_logvar_derivative(T raw) {
   const T ratio = T(kLogvarKnee) / raw;
   return abs(raw) <= T(kLogvarKnee) ? T(1) : ratio * ratio;
 }
 
 // ---- Gaussian posterior --------------------------------------------------------------------------
 
+//   z = mu + sigma eps,  sigma = e^(v/2)          Kingma & Welling, arXiv:1312.6114, section 2.4
 template <class T>
-struct GaussianGradient {
-  T dmu, dlogvar;  // with respect to the mean and the raw log-variance
-};
-
-//   z = mu + sigma eps,  sigma = e^(logvar/2)          Kingma & Welling, arXiv:1312.6114, section 2.4
-template <class T>
-ELBO_HD T gaussian_sample(T mu, T raw_logvar, T eps) {
-  return fma(exp(T(0.5) * bounded_logvar(raw_logvar)), eps, mu);
+ELBO_HD T gaussian_sample(T mu, T logvar, T eps) {
+  return fma(exp(T(0.5) * logvar), eps, mu);
 }
-//   dz/dmu = 1,  dz/dlogvar = sigma eps / 2
+// dz/dmu = 1.
 template <class T>
-ELBO_HD GaussianGradient<T> gaussian_sample_backward(T raw_logvar, T eps, T dz) {
-  const T sigma = exp(T(0.5) * bounded_logvar(raw_logvar));
-  return {dz, T(0.5) * dz * sigma * eps * bounded_logvar_slope(raw_logvar)};
+ELBO_HD T gaussian_sample_dlogvar(T logvar, T eps) {
+  return T(0.5) * exp(T(0.5) * logvar) * eps;
 }
 
-//   KL(N(mu, sigma^2) || N(0, 1)) = (mu^2 + e^v - 1 - v) / 2,  v = logvar     ibid., appendix B
+//   KL(N(mu, sigma^2) || N(0, 1)) = (mu^2 + e^v - 1 - v) / 2          ibid., appendix B
 //
 // e^v - 1 - v is one function: near v = 0 it is v^2/2, and any subtraction would leave noise.
 template <class T>
-ELBO_HD T gaussian_kl(T mu, T raw_logvar) {
-  return T(0.5) * fma(mu, mu, expm1_minus_x(bounded_logvar(raw_logvar)));
+ELBO_HD T gaussian_kl(T mu, T logvar) {
+  return T(0.5) * fma(mu, mu, expm1_minus_x(logvar));
 }
-//   dKL/dmu = mu,  dKL/dv = (e^v - 1) / 2
 template <class T>
-ELBO_HD GaussianGradient<T> gaussian_kl_backward(T mu, T raw_logvar, T dkl) {
-  return {dkl * mu,
-          T(0.5) * dkl * expm1(bounded_logvar(raw_logvar)) * bounded_logvar_slope(raw_logvar)};
+ELBO_HD T gaussian_kl_dmu(T mu) {
+  return mu;
+}
+template <class T>
+ELBO_HD T gaussian_kl_dlogvar(T logvar) {
+  return T(0.5) * expm1(logvar);
 }
 
 // ---- Likelihoods -----------------------------------------------------------------------------------
 
-// Bernoulli negative log-likelihood of a target x in [0, 1] (grey targets: cross-entropy):
+// Bernoulli negative log-likelihood of a target x in [0, 1] (for grey targets: cross-entropy):
 //
 //   -x log s(l) - (1-x) log(1 - s(l)) = max(l, 0) - l x + log1p(e^-|l|),  s = sigmoid
 //
 // from -log s(l) = softplus(-l) and softplus(l) = softplus(-l) + l. Finite for every finite logit;
-// through probabilities it is infinite from |l| = 17 on in fp32.
+// taken through probabilities it is infinite from |l| = 17 on in fp32.
 template <class T>
-ELBO_HD T bernoulli_nll(T logit, T x) {
-  return positive_part(logit) - logit * x + log1p(exp(-abs(logit)));
+ELBO_HD T bernoulli_nll(T logit, T target) {
+  return positive_part(logit) - logit * target + log1p(exp(-abs(logit)));
 }
 template <class T>
-ELBO_HD T bernoulli_nll_backward(T logit, T x, T dnll) {
-  return dnll * (sigmoid(logit) - x);
+ELBO_HD T bernoulli_nll_dlogit(T logit, T target) {
+  return sigmoid(logit) - target;
 }
 
-// Gaussian negative log-likelihood of x under N(mean, sigma^2), constant included:
+// Gaussian negative log-likelihood of `count` targets whose squared errors sum to `squares`, under
+// one variance, constant included:
 //
-//   ((x - mean)^2 / sigma^2 + v + log 2 pi) / 2,  v = logvar = log sigma^2
+//   (squares / sigma^2 + count (v + log 2 pi)) / 2
 //
 // Squared error is its case of fixed v: at v = 0, SSE/2 and a constant.
 template <class T>
-ELBO_HD T gaussian_nll(T mean, T raw_logvar, T x) {
-  const T logvar = bounded_logvar(raw_logvar);
-  const T difference = x - mean;
+ELBO_HD T gaussian_nll_of_squares(T squares, T count, T logvar) {
   const T log_two_pi = T(1.8378770664093454836);
-  return T(0.5) * (fma(difference * difference, exp(-logvar), logvar) + log_two_pi);
+  return T(0.5) * fma(squares, exp(-logvar), count * (logvar + log_two_pi));
 }
-//   d/dmean = (mean - x) / sigma^2,  d/dv = (1 - (x - mean)^2 / sigma^2) / 2
 template <class T>
-ELBO_HD GaussianGradient<T> gaussian_nll_backward(T mean, T raw_logvar, T x, T dnll) {
-  const T inverse_variance = exp(-bounded_logvar(raw_logvar));
-  const T difference = mean - x;
-  const T dlogvar = T(0.5) * (T(1) - difference * difference * inverse_variance);
-  return {dnll * difference * inverse_variance, dnll * dlogvar * bounded_logvar_slope(raw_logvar)};
+ELBO_HD T gaussian_nll_of_squares_dlogvar(T squares, T count, T logvar) {
+  return T(0.5) * fma(-squares, exp(-logvar), count);
 }
 
-}  // namespace elbo::math
+// The same for one target.
+template <class T>
+ELBO_HD T gaussian_nll(T target, T mean, T logvar) {
+  const T error = target - mean;
+  return gaussian_nll_of_squares(error * error, T(1), logvar);
+}
+// precision = e^-v, which callers keep out of their loops.
+template <class T>
+ELBO_HD T gaussian_nll_dmean(T target, T mean, T precision) {
+  return (mean - target) * precision;
+}
+template <class T>
+ELBO_HD T gaussian_nll_dlogvar(T target, T mean, T precision) {
+  const T error = target - mean;
+  return T(0.5) * fma(-error * error, precision, T(1));
+}
+
+}  // namespace elbo::formulas
