@@ -1,0 +1,154 @@
+#include "kernels/gather.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "kernels/error.h"
+#include "kernels/noise.h"
+#include "kernels/parallel.h"
+#ifdef ELBO_HAS_CUDA
+#include "kernels/gpu.h"
+#endif
+
+namespace elbo {
+namespace {
+
+// What a stored pixel becomes. `uniform` matters to the dynamic kind only.
+template <Binarise Kind>
+ELBO_HD float pixel_value(uint8_t stored, float uniform) {
+  if constexpr (Kind == Binarise::threshold) return stored >= 128 ? 1.0f : 0.0f;
+  const float grey = static_cast<float>(stored) / 255.0f;
+  if constexpr (Kind == Binarise::dynamic) return uniform < grey ? 1.0f : 0.0f;
+  return grey;
+}
+
+template <Binarise Kind>
+ELBO_HD Four uniforms_for(const BatchOrder& order, uint64_t step, int64_t sample, int64_t quad) {
+  if constexpr (Kind != Binarise::dynamic) return {};
+  const NoiseAddress at{NoisePurpose::binarise, step, static_cast<uint32_t>(sample), 0};
+  return uniform4(NoiseKey{order.seed}, at, static_cast<uint32_t>(quad));
+}
+
+// What a row says about itself beside its pixels.
+ELBO_HD void note_sample(const Gather& args, int64_t row, int64_t sample) {
+  if (args.index) args.index[row] = static_cast<int32_t>(sample);
+  if (args.labels) args.label_out[row] = args.labels[sample];
+}
+
+template <Binarise Kind>
+ELBO_CLONES void gather_range(Gather args, int64_t begin, int64_t end) {
+  const uint64_t step = order_step(args.order);
+  const int64_t quads = args.dim / 4;
+  for (int64_t row = begin; row < end; ++row) {
+    const int64_t sample = ordered_sample(args.order, row);
+    note_sample(args, row, sample);
+    const uint8_t* stored = args.data + sample * args.dim;
+    float* x = args.x + row * args.dim;
+    if constexpr (Kind == Binarise::dynamic) {
+#pragma omp simd
+      for (int64_t quad = 0; quad < quads; ++quad) {
+        const Four u = uniforms_for<Kind>(args.order, step, sample, quad);
+        x[4 * quad] = pixel_value<Kind>(stored[4 * quad], u.v0);
+        x[4 * quad + 1] = pixel_value<Kind>(stored[4 * quad + 1], u.v1);
+        x[4 * quad + 2] = pixel_value<Kind>(stored[4 * quad + 2], u.v2);
+        x[4 * quad + 3] = pixel_value<Kind>(stored[4 * quad + 3], u.v3);
+      }
+      const Four u = uniforms_for<Kind>(args.order, step, sample, quads);
+      for (int64_t d = 4 * quads; d < args.dim; ++d) {
+        x[d] = pixel_value<Kind>(stored[d], lane_of(u, static_cast<uint32_t>(d)));
+      }
+    } else {
+#pragma omp simd
+      for (int64_t d = 0; d < args.dim; ++d) x[d] = pixel_value<Kind>(stored[d], 0.0f);
+    }
+  }
+}
+
+#ifdef ELBO_HAS_CUDA
+
+struct alignas(16) FourFloats {
+  float v[4];
+};
+struct alignas(4) FourBytes {
+  uint8_t v[4];
+};
+
+// One block owns one row (striding over rows), a thread four neighbouring pixels at a time.
+// Traffic: D bytes in, 4D out, 4 and 16 bytes per access. Hazard: thread 0 alone finds the sample,
+// which is a chain of some hundred integer operations; the barrier after the row keeps it from
+// overwriting `sample` while others still read it.
+template <Binarise Kind, bool Vectorised>
+__global__ void __launch_bounds__(256) gather_kernel(Gather args) {
+  __shared__ int64_t shared_sample;
+  const uint64_t step = order_step(args.order);
+  for (int64_t row = blockIdx.x; row < args.batch; row += gridDim.x) {
+    if (threadIdx.x == 0) {
+      shared_sample = ordered_sample(args.order, row);
+      note_sample(args, row, shared_sample);
+    }
+    __syncthreads();
+    const int64_t sample = shared_sample;
+    __syncthreads();
+    const uint8_t* stored = args.data + sample * args.dim;
+    float* x = args.x + row * args.dim;
+    for (int64_t d = 4 * int64_t{threadIdx.x}; d < args.dim; d += 4 * int64_t{blockDim.x}) {
+      const Four u = uniforms_for<Kind>(args.order, step, sample, d / 4);
+      if constexpr (Vectorised) {
+        const FourBytes in = *reinterpret_cast<const FourBytes*>(stored + d);
+        *reinterpret_cast<FourFloats*>(x + d) = {
+            pixel_value<Kind>(in.v[0], u.v0), pixel_value<Kind>(in.v[1], u.v1),
+            pixel_value<Kind>(in.v[2], u.v2), pixel_value<Kind>(in.v[3], u.v3)};
+      } else {
+        for (uint32_t lane = 0; lane < 4 && d + lane < args.dim; ++lane) {
+          x[d + lane] = pixel_value<Kind>(stored[d + lane], lane_of(u, lane));
+        }
+      }
+    }
+  }
+}
+
+template <Binarise Kind>
+void gather_cuda(const Exec& exec, const Gather& args) {
+  const bool vectorised = args.dim % 4 == 0 && reinterpret_cast<uintptr_t>(args.data) % 4 == 0 &&
+                          reinterpret_cast<uintptr_t>(args.x) % 16 == 0;
+  const int64_t quads = (args.dim + 3) / 4;
+  const auto block = static_cast<unsigned>(std::clamp<int64_t>((quads + 31) / 32 * 32, 32, 256));
+  const auto grid = static_cast<unsigned>(std::min<int64_t>(args.batch, 65535));
+  if (vectorised) {
+    gpu::launch(gather_kernel<Kind, true>, grid, block, 0, exec.stream, args);
+  } else {
+    gpu::launch(gather_kernel<Kind, false>, grid, block, 0, exec.stream, args);
+  }
+}
+
+#endif
+
+template <Binarise Kind>
+void gather_as([[maybe_unused]] const Exec& exec, const Gather& args) {
+#ifdef ELBO_HAS_CUDA
+  if (exec.on_cuda()) return gather_cuda<Kind>(exec, args);
+#endif
+  cpu::parallel_ranges(
+      args.batch, [&](int64_t begin, int64_t end) { gather_range<Kind>(args, begin, end); },
+      args.dim);
+}
+
+}  // namespace
+
+void gather(const Exec& exec, const Gather& args) {
+  if (args.batch == 0) return;
+  ELBO_CHECK(args.dim == 0 || (args.data && args.x), "gather: ", args.x ? "data" : "x", " is null");
+  ELBO_CHECK(!args.labels || args.label_out, "gather: labels given but label_out is null");
+  ELBO_CHECK(args.order.samples > 0 && args.order.samples <= std::numeric_limits<int32_t>::max(),
+             "gather: the data set has ", args.order.samples, " samples; needs 1 to 2^31 - 1");
+  switch (args.binarise) {
+    case Binarise::none:
+      return gather_as<Binarise::none>(exec, args);
+    case Binarise::threshold:
+      return gather_as<Binarise::threshold>(exec, args);
+    case Binarise::dynamic:
+      return gather_as<Binarise::dynamic>(exec, args);
+  }
+}
+
+}  // namespace elbo

@@ -1,0 +1,41 @@
+// One batch of a uint8 data set as floats in [0, 1], in the order of the epoch.
+//
+//   x[b,d] = data[s_b, d] / 255             none
+//   x[b,d] = data[s_b, d] >= 128            threshold
+//   x[b,d] = u < data[s_b, d] / 255         dynamic: Bernoulli of the grey value, fresh at each step
+//
+// s_b is the sample that row b reads (batch_order.h). u is uniform noise of purpose binarise at
+// (seed, step, sample s_b, dimension d), so it depends neither on the row nor on how an epoch is cut
+// into batches; without a state the step is 0 and the draws of a sample are always the same.
+//
+// Shapes    data [N, D], labels [N] in device memory; x [B, D], index and label_out [B]
+// Work      one launch; reads BD bytes, writes 4BD; on CUDA a block owns a row and moves 16 bytes per
+//           store where D % 4 == 0 and the pointers allow it. dynamic costs one Philox call per 4.
+// Numerics  exact division by 255; the same bits on both devices
+// Errors    elbo::Error if a pointer is missing or the order has no samples; B == 0 is a no-op
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/batch_order.h"
+#include "kernels/exec.h"
+
+namespace elbo {
+
+enum class Binarise : int { none, threshold, dynamic };
+
+struct Gather {
+  const uint8_t* data = nullptr;
+  int64_t dim = 0;
+  int64_t batch = 0;
+  BatchOrder order;
+  Binarise binarise = Binarise::none;
+  float* x = nullptr;
+  int32_t* index = nullptr;         // which sample each row is; may be null
+  const uint8_t* labels = nullptr;  // may be null
+  int32_t* label_out = nullptr;     // required with labels
+};
+
+void gather(const Exec& exec, const Gather& args);
+
+}  // namespace elbo
