@@ -1,0 +1,47 @@
+#include "kernels/gemm_handles.h"
+
+#include <memory>
+
+#include "kernels/error.h"
+#include "kernels/linear_backends.h"
+
+namespace elbo {
+
+GemmHandles* create_gemm_handles(Device device) {
+  auto handles = std::make_unique<GemmHandles>();
+  if (device == Device::cuda) {
+#ifdef ELBO_HAS_CUDA
+    handles->cuda = cublaslt::create();
+#else
+    throw_error(ErrorCode::device, "create_gemm_handles: this build has no CUDA half");
+#endif
+  } else {
+#ifdef ELBO_HAS_ONEDNN
+    handles->cpu = onednn::create();
+#endif
+  }
+  return handles.release();
+}
+
+void destroy_gemm_handles(GemmHandles* handles) noexcept {
+  if (!handles) return;
+#ifdef ELBO_HAS_ONEDNN
+  if (handles->cpu) onednn::destroy(handles->cpu);
+#endif
+#ifdef ELBO_HAS_CUDA
+  if (handles->cuda) cublaslt::destroy(handles->cuda);
+#endif
+  delete handles;
+}
+
+std::vector<std::string> describe_gemm_plans([[maybe_unused]] const GemmHandles* handles) {
+#ifdef ELBO_HAS_ONEDNN
+  if (handles && handles->cpu) return onednn::describe(*handles->cpu);
+#endif
+#ifdef ELBO_HAS_CUDA
+  if (handles && handles->cuda) return cublaslt::describe(*handles->cuda);
+#endif
+  return {};
+}
+
+}  // namespace elbo

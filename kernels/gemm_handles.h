@@ -1,0 +1,32 @@
+// Vendor handles and cached products of one Context: oneDNN primitives on the CPU, the cuBLASLt
+// handle and its plans on CUDA.
+//
+// A plan (a oneDNN primitive, a cuBLASLt algorithm) is made when a shape is first seen and kept until
+// the handles die; looking one up allocates nothing. Which plan a shape gets depends on the shape
+// alone, never on a timing, so results repeat from run to run. One Exec uses its handles from one
+// host thread at a time.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kernels/exec.h"
+
+namespace elbo {
+
+struct CpuGemm;   // linear_cpu.cpp
+struct CudaGemm;  // linear_cuda.cpp
+
+struct GemmHandles {
+  CpuGemm* cpu = nullptr;    // null without oneDNN
+  CudaGemm* cuda = nullptr;  // null on the CPU
+};
+
+GemmHandles* create_gemm_handles(Device device);
+void destroy_gemm_handles(GemmHandles* handles) noexcept;  // null is fine
+
+// One line per cached plan: "forward 128x784->400 relu: sgemm". For doctor, tests and benchmarks.
+std::vector<std::string> describe_gemm_plans(const GemmHandles* handles);
+
+}  // namespace elbo
