@@ -1,10 +1,12 @@
 #include "engine/context.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 
 #include "kernels/error.h"
 #include "kernels/gemm_handles.h"
+#include "kernels/linear.h"
 #include "kernels/parallel.h"
 #ifdef ELBO_HAS_CUDA
 #include "engine/cuda_device.h"
@@ -15,6 +17,11 @@ namespace {
 
 constexpr size_t kAlignment =
     256;  // a cache-line multiple, and what cuBLASLt's heuristics like best
+
+// On the CPU scratch holds the partial sums of reductions, 8 bytes per 8192 elements and sum.
+size_t scratch_bytes(Device device) {
+  return device == Device::cuda ? kGemmWorkspaceBytes : size_t{1} << 20;
+}
 
 #ifdef ELBO_HAS_CUDA
 std::string why_no_cuda(int index) { return cuda_device::why_unusable(index); }

@@ -83,7 +83,7 @@ struct Preset {
   RunConfig config;
 };
 const std::vector<Preset>& presets();
-// Throws ErrorCode::usage naming the nearest preset.
+// Throws ErrorCode::usage listing the presets there are.
 const Preset& find_preset(const std::string& name);
 
 }  // namespace elbo

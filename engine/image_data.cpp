@@ -1,0 +1,62 @@
+#include "engine/image_data.h"
+
+#include <algorithm>
+
+#include "kernels/error.h"
+#include "kernels/sprites.h"
+
+namespace elbo {
+
+ImageData ImageData::from_split(Context& context, const ImageSplit& split, int64_t limit) {
+  ImageData data;
+  data.shape_ = {split.channels, split.height, split.width};
+  data.count_ = limit > 0 ? std::min(limit, split.count) : split.count;
+  const auto bytes = static_cast<size_t>(data.count_ * data.shape_.size());
+  data.pixels_ = DeviceBlock(context, bytes, Role::data);
+  context.upload(data.pixels_.data(), split.pixels().data(), bytes);
+  return data;
+}
+
+ImageData ImageData::sprites(int resolution, int64_t count, int64_t offset) {
+  if (resolution < 8 || resolution > 1024) {
+    throw_error(ErrorCode::usage, "data.resolution is ", resolution, "; expected 8 to 1024");
+  }
+  if (count < 1 || offset < 0 || count > kSpriteCount - offset) {
+    throw_error(ErrorCode::usage, "sprites [", offset, ", ", offset + count,
+                ") are asked for; there are ", kSpriteCount);
+  }
+  ImageData data;
+  data.shape_ = {1, resolution, resolution};
+  data.count_ = count;
+  data.resolution_ = resolution;
+  data.sprite_offset_ = offset;
+  return data;
+}
+
+Tensor ImageData::gather(Tape& tape, BatchOrder order, int64_t batch, Binarise binarise) const {
+  if (order.samples == 0) order.samples = count_;
+  const Tensor x = tape.new_buffer({batch, shape_.size()}, DType::f32);
+  tape.op("gather", {}, {x}, [&](const Exec& exec) {
+    if (is_sprites()) {
+      SpriteGather args{};
+      args.resolution = resolution_;
+      args.batch = batch;
+      args.order = order;
+      args.offset = sprite_offset_;
+      args.x = x.as<float>();
+      elbo::gather_sprites(exec, args);
+      return;
+    }
+    Gather args{};
+    args.data = pixels_.as<uint8_t>();
+    args.dim = shape_.size();
+    args.batch = batch;
+    args.order = order;
+    args.binarise = binarise;
+    args.x = x.as<float>();
+    elbo::gather(exec, args);
+  });
+  return x;
+}
+
+}  // namespace elbo

@@ -1,0 +1,43 @@
+// Images that training and evaluation draw batches from: a data set on the device as bytes, or sprites
+// that are drawn when they are needed and never stored.
+#pragma once
+
+#include <cstdint>
+
+#include "engine/context.h"
+#include "engine/io/idx.h"
+#include "engine/tape.h"
+#include "kernels/gather.h"
+
+namespace elbo {
+
+struct ImageShape {
+  int64_t channels = 1, height = 0, width = 0;
+  int64_t size() const { return channels * height * width; }
+};
+
+class ImageData {
+ public:
+  // Copies pixels (and labels) to the device. `limit` > 0 keeps only the first so many.
+  static ImageData from_split(Context& context, const ImageSplit& split, int64_t limit = 0);
+
+  // Items [offset, offset + count) of a fixed random order of all sprites, so that sets that do not
+  // overlap in that range have no image in common.
+  static ImageData sprites(int resolution, int64_t count, int64_t offset);
+
+  int64_t count() const { return count_; }
+  const ImageShape& shape() const { return shape_; }
+  bool is_sprites() const { return resolution_ > 0; }
+
+  // The batch that `order` selects, [batch, pixels] in [0, 1]. order.samples is filled in here.
+  Tensor gather(Tape& tape, BatchOrder order, int64_t batch, Binarise binarise) const;
+
+ private:
+  DeviceBlock pixels_;
+  int64_t count_ = 0;
+  ImageShape shape_;
+  int resolution_ = 0;
+  int64_t sprite_offset_ = 0;
+};
+
+}  // namespace elbo

@@ -1,0 +1,112 @@
+#include "models/inference.h"
+
+#include <algorithm>
+
+#include "kernels/noise.h"
+#include "models/likelihood.h"
+
+namespace elbo {
+namespace {
+
+constexpr int64_t kBatch = 256;
+
+// Kinds of work that one tape alternates between; part of its signatures.
+enum Kind : uint64_t { kEncode, kDecode, kImages, kKinds };
+
+uint64_t signature(int64_t batch, uint64_t kind) {
+  return static_cast<uint64_t>(batch) * kKinds + kind;
+}
+
+}  // namespace
+
+Inference::Inference(Context& context, const Autoencoder& model)
+    : context_(context), model_(model), tape_(context) {
+  tape_.set_recording(false);
+}
+
+template <class Body>
+std::vector<float> Inference::in_batches(const std::vector<float>& input, int64_t in_size,
+                                         int64_t out_size, uint64_t kind, Body body) {
+  ELBO_CHECK(input.size() % static_cast<size_t>(in_size) == 0, "an array of ", input.size(),
+             " values does not divide into rows of ", in_size);
+  const int64_t rows = static_cast<int64_t>(input.size()) / in_size;
+  std::vector<float> output(static_cast<size_t>(rows * out_size));
+  DeviceBlock staging(context_,
+                      static_cast<size_t>(std::min(rows, kBatch) * in_size) * sizeof(float),
+                      Role::buffers);
+  for (int64_t first = 0; first < rows; first += kBatch) {
+    const int64_t batch = std::min(kBatch, rows - first);
+    context_.upload(staging.data(), input.data() + first * in_size,
+                    static_cast<size_t>(batch * in_size) * sizeof(float));
+    Tensor result;
+    tape_.run(signature(batch, kind), [&](Tape& tape) {
+      const Tensor x =
+          external_tensor(staging.as<float>(), Shape{batch, in_size}, context_.device());
+      result = body(tape, x);
+      tape.keep(result);
+    });
+    context_.download(output.data() + first * out_size, result.data, result.bytes());
+  }
+  return output;
+}
+
+Inference::Posterior Inference::encode(const std::vector<float>& images) {
+  const int64_t latent = model_.latent_dim();
+  const int64_t width = model_.variational() ? 2 * latent : latent;
+  const std::vector<float> encoded =
+      in_batches(images, model_.image_size(), width, kEncode,
+                 [&](Tape& tape, const Tensor& x) { return model_.encode(tape, x); });
+  if (!model_.variational()) return {encoded, {}};
+  Posterior posterior;
+  for (size_t row = 0; row < encoded.size(); row += static_cast<size_t>(width)) {
+    const float* stats = encoded.data() + row;
+    posterior.mean.insert(posterior.mean.end(), stats, stats + latent);
+    posterior.logvar.insert(posterior.logvar.end(), stats + latent, stats + width);
+  }
+  return posterior;
+}
+
+std::vector<float> Inference::decode(const std::vector<float>& latents) {
+  std::vector<float> pictures =
+      in_batches(latents, model_.latent_dim(), model_.image_size(), kDecode,
+                 [&](Tape& tape, const Tensor& z) { return model_.decode(tape, z); });
+  output_to_picture(model_.config(), static_cast<int64_t>(pictures.size()), pictures.data());
+  return pictures;
+}
+
+std::vector<float> Inference::prior_latents(int64_t n, uint64_t seed, float temperature,
+                                            int64_t first) const {
+  std::vector<float> latents;
+  NoiseAddress at;
+  at.purpose = NoisePurpose::prior;
+  for (int64_t i = 0; i < n; ++i) {
+    at.sample = static_cast<uint32_t>(first + i);
+    for (int64_t d = 0; d < model_.latent_dim(); ++d) {
+      latents.push_back(temperature * normal1(NoiseKey{seed}, at, static_cast<uint64_t>(d)));
+    }
+  }
+  return latents;
+}
+
+std::vector<float> Inference::images(const ImageData& data, int64_t first, int64_t n,
+                                     Binarise binarise, uint64_t seed) {
+  ELBO_CHECK(first >= 0 && first + n <= data.count(), "images [", first, ", ", first + n,
+             ") are asked for; the set has ", data.count());
+  std::vector<float> pixels(static_cast<size_t>(n * data.shape().size()));
+  for (int64_t done = 0; done < n; done += kBatch) {
+    const int64_t batch = std::min(kBatch, n - done);
+    Tensor x;
+    tape_.run(signature(batch, kImages), [&](Tape& tape) {
+      BatchOrder order;
+      order.seed = seed;
+      order.shuffle = false;
+      order.first = first + done;
+      x = data.gather(tape, order, batch, binarise);
+      tape.keep(x);
+    });
+    context_.download(pixels.data() + done * data.shape().size(), x.data, x.bytes());
+  }
+  return pixels;
+}
+
+}  // namespace elbo

@@ -1,0 +1,41 @@
+#include "models/objective.h"
+
+#include "engine/ops/latent_op.h"
+#include "models/likelihood.h"
+
+namespace elbo {
+namespace {
+
+// A scalar of the step state as the weight of every row's loss, averaged over the batch.
+RowWeight batch_mean_weight(const float* value, int64_t batch, Device device) {
+  RowWeight weight;
+  weight.values = external_tensor(const_cast<float*>(value), Shape{1}, device);
+  weight.scale = 1.0 / static_cast<double>(std::max<int64_t>(batch, 1));
+  return weight;
+}
+
+}  // namespace
+
+ObjectiveTerms elbo_objective(Tape& tape, const Autoencoder& model, const Tensor& x,
+                              const NoiseSource& noise, const StepState* state) {
+  const int64_t batch = x.shape[0];
+  RowWeight recon_weight, kl_weight;
+  if (state && tape.recording()) {
+    recon_weight = batch_mean_weight(&state->recon_weight, batch, tape.device());
+    kl_weight = batch_mean_weight(&state->kl_weight, batch, tape.device());
+  }
+  ObjectiveTerms terms;
+  const Tensor encoded = model.encode(tape, x);
+  Tensor z = encoded;
+  if (model.variational()) {
+    const LatentSample sample = reparam_kl(tape, encoded, noise, kl_weight);
+    z = sample.z;
+    terms.kl = sample.kl;
+    terms.has_kl = true;
+  }
+  terms.reconstruction = model.decode(tape, z);
+  terms.nll = likelihood_nll(tape, model.config(), terms.reconstruction, x, recon_weight);
+  return terms;
+}
+
+}  // namespace elbo

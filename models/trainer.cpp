@@ -1,0 +1,302 @@
+#include "models/trainer.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/finite_check.h"
+#include "kernels/grad_norm.h"
+#include "kernels/optimizer.h"
+#include "kernels/parallel.h"
+#include "models/objective.h"
+
+namespace elbo {
+namespace {
+
+constexpr int64_t kRingSize = 1024;  // losses the device keeps before the host must have read them
+constexpr int64_t kEvalBatch = 500;  // images per pass of evaluate(); does not change its result
+
+void add(LossMeans& sums, double loss, double recon, double kl, int64_t count) {
+  sums.loss += loss;
+  sums.recon += recon;
+  sums.kl += kl;
+  sums.steps += count;
+}
+
+LossMeans mean_of(const LossMeans& sums) {
+  if (sums.steps == 0) return {};
+  const auto n = static_cast<double>(sums.steps);
+  return {sums.loss / n, sums.recon / n, sums.kl / n, sums.steps};
+}
+
+}  // namespace
+
+Trainer::Trainer(Context& context, const RunConfig& config, const ImageData& train,
+                 const ImageData* test)
+    : context_(context),
+      config_(config),
+      train_(train),
+      test_(test),
+      params_(context),
+      tape_(context),
+      eval_tape_(context) {
+  if (config.train.batch_size < 1) {
+    throw_error(ErrorCode::usage, "--batch-size is ", config.train.batch_size,
+                "; expected at least 1");
+  }
+  if (train.count() < 1) throw_error(ErrorCode::data, "the training set is empty");
+  params_.add_group("model", config.train.optimizer);
+  model_ = std::make_unique<Autoencoder>(params_, config.model, train.shape().size());
+  params_.finalise();
+  params_.initialise(config.train.seed);
+  params_.allocate_moments();
+  eval_tape_.set_recording(false);
+
+  rule_.learning_rate = config.train.learning_rate;
+  rule_.kl_weight = config.train.kl_schedule;
+  rule_.kl_weight.base *= config.train.beta;
+  rule_.kl_weight.start *= config.train.beta;
+  for (float& value : rule_.kl_weight.value) value *= config.train.beta;
+  rule_.samples = static_cast<uint64_t>(config.train.overfit_batch
+                                            ? std::min(config.train.batch_size, train.count())
+                                            : train.count());
+  rule_.batch =
+      static_cast<uint64_t>(std::min(config.train.batch_size, static_cast<int64_t>(rule_.samples)));
+  rule_.drop_last = config.train.drop_last;
+
+  state_block_ = DeviceBlock(context, sizeof(StepState), Role::state);
+  ring_block_ = DeviceBlock(context, kRingSize * sizeof(LossRecord), Role::state);
+  context.fill_bytes(ring_block_.data(), 0, ring_block_.bytes());
+  state_ = state_block_.as<StepState>();
+  ring_ = ring_block_.as<LossRecord>();
+  if (config.check_finite) tape_.set_finite_check(state_);
+  upload_state();
+}
+
+void Trainer::upload_state() {
+  StepState state;
+  state.step = static_cast<uint64_t>(step_);
+  state.epoch = static_cast<uint64_t>(epoch_);
+  state.position = static_cast<uint64_t>(position_);
+  context_.upload(state_, &state, sizeof state);
+  prepare_step(context_.exec(), state_, rule_);
+}
+
+int64_t Trainer::steps_per_epoch() const {
+  const auto samples = static_cast<int64_t>(rule_.samples),
+             batch = static_cast<int64_t>(rule_.batch);
+  return rule_.drop_last ? samples / batch : (samples + batch - 1) / batch;
+}
+
+int64_t Trainer::total_steps() const {
+  int64_t steps = config_.train.epochs * steps_per_epoch();
+  if (config_.train.overfit_batch) {
+    // As many steps as the same number of epochs over all the data.
+    steps = config_.train.epochs *
+            ((train_.count() + config_.train.batch_size - 1) / config_.train.batch_size);
+  }
+  return config_.train.max_steps > 0 ? std::min(steps, config_.train.max_steps) : steps;
+}
+
+int64_t Trainer::next_batch() const {
+  return std::min<int64_t>(static_cast<int64_t>(rule_.batch),
+                           static_cast<int64_t>(rule_.samples) - position_);
+}
+
+void Trainer::body(Tape& tape, int64_t batch) {
+  BatchOrder order;
+  order.seed = config_.train.seed;
+  order.state = state_;
+  order.samples = static_cast<int64_t>(rule_.samples);
+  order.shuffle = !config_.train.overfit_batch;
+  const Tensor x = train_.gather(tape, order, batch, config_.data.binarise);
+  NoiseSource noise{};
+  noise.seed = config_.train.seed;
+  noise.state = state_;
+  noise.purpose = NoisePurpose::latent;
+  const ObjectiveTerms terms = elbo_objective(tape, *model_, x, noise, state_);
+  tape.backward(params_);
+
+  const Tape::Scope scope(tape, "opt");
+  const int64_t count = params_.span_count();
+  auto* gradients = static_cast<float*>(params_.gradients());
+  tape.op("grad_norm", {}, {}, [&](const Exec& exec) {
+    grad_norm(exec, gradients, count, config_.train.clip_grad, state_);
+  });
+  tape.op("record_losses", {terms.nll, terms.kl}, {}, [&](const Exec& exec) {
+    const float* kl = terms.has_kl ? terms.kl.as<float>() : nullptr;
+    record_losses(exec, terms.nll.as<float>(), kl, batch, state_, ring_, kRingSize);
+  });
+  for (const ParamGroup& group : params_.groups()) {
+    if (group.frozen) continue;
+    tape.op("optimizer", {}, {}, [&](const Exec& exec) {
+      OptimizerStep args{};
+      args.hyper = group.optimizer;
+      args.param = static_cast<float*>(params_.values()) + group.offset;
+      args.grad = gradients + group.offset;
+      args.moment1 = params_.moment_count() > 0 ? params_.moment(0) + group.offset : nullptr;
+      args.moment2 = params_.moment_count() > 1 ? params_.moment(1) + group.offset : nullptr;
+      args.count = group.count;
+      args.state = state_;
+      optimizer_step(exec, args);
+    });
+  }
+  tape.op("advance", {}, {}, [&](const Exec& exec) { advance_step(exec, state_, rule_); });
+}
+
+void Trainer::train_step() {
+  const int64_t batch = next_batch();
+  tape_.run(static_cast<uint64_t>(batch), [&](Tape& tape) { body(tape, batch); });
+  count_step();
+  if (step_ - drained_ >= kRingSize) drain();
+}
+
+// The host's half of advance_step().
+void Trainer::count_step() {
+  ++step_;
+  position_ += static_cast<int64_t>(rule_.batch);
+  const int64_t needed = rule_.drop_last ? static_cast<int64_t>(rule_.batch) : 1;
+  if (position_ + needed > static_cast<int64_t>(rule_.samples)) {
+    position_ = 0;
+    ++epoch_;
+  }
+}
+
+void Trainer::drain() {
+  StepState state;
+  context_.download(&state, state_, sizeof state);
+  if (state.bad_op != 0) name_bad_op();
+  if (drained_ == step_) return;
+  host_ring_.resize(kRingSize);
+  context_.download(host_ring_.data(), ring_, kRingSize * sizeof(LossRecord));
+  for (; drained_ < step_; ++drained_) {
+    last_ = host_ring_[static_cast<size_t>(drained_ % kRingSize)];
+    add(window_, last_.total, last_.recon, last_.kl, 1);
+    add(epoch_means_, last_.total, last_.recon, last_.kl, 1);
+  }
+}
+
+void Trainer::name_bad_op() {
+  // advance_step() stood still at the bad step and the optimiser left the weights alone, so the step
+  // can be run again, this time with every op's output checked.
+  StepState state;
+  context_.download(&state, state_, sizeof state);
+  const uint32_t first_found = state.bad_op;
+  state.bad_op = 0;
+  context_.upload(state_, &state, sizeof state);
+  step_ = static_cast<int64_t>(state.step);
+  epoch_ = static_cast<int64_t>(state.epoch);
+  position_ = static_cast<int64_t>(state.position);
+  tape_.set_finite_check(state_);
+  const int64_t batch = next_batch();
+  tape_.run(static_cast<uint64_t>(batch), [&](Tape& tape) { body(tape, batch); });
+  context_.download(&state, state_, sizeof state);
+  const uint32_t id = (state.bad_op != 0 ? state.bad_op : first_found) - 1;
+  const std::string where = id == kLossOpId       ? "the loss"
+                            : id == kGradNormOpId ? "the gradient norm"
+                                                  : tape_.describe_bad_op(id + 1);
+  throw_error(ErrorCode::numeric, "step ", step_, ": ", where,
+              " is the first value that is not finite; the weights are those of the step before. "
+              "Try a smaller --lr, or --clip-grad 1");
+}
+
+void Trainer::report(TrainObserver& observer) {
+  StepReport report;
+  report.step = step_;
+  report.epoch = epoch_ + (position_ > 0 ? 1 : 0);
+  report.window = last_window_ = mean_of(window_);
+  report.learning_rate = last_.learning_rate;
+  report.kl_weight = last_.kl_weight;
+  report.grad_norm = last_.grad_norm;
+  window_ = {};
+  observer.on_report(report);
+}
+
+void Trainer::end_epoch(TrainObserver& observer) {
+  drain();
+  EpochReport report;
+  report.step = step_;
+  report.epoch = epoch_;
+  report.train = mean_of(epoch_means_);
+  epoch_means_ = {};
+  const int64_t interval = config_.output.eval_interval;
+  if (test_ && interval > 0 && (epoch_ % interval == 0 || finished())) {
+    report.test = evaluate(*test_);
+    report.is_best = best_step_ < 0 || report.test.loss < best_;
+    if (report.is_best) {
+      best_ = report.test.loss;
+      best_step_ = step_;
+    }
+  }
+  observer.on_epoch_end(report);
+  if (config_.output.save_interval == 0 || finished()) observer.on_save(report.is_best);
+}
+
+bool Trainer::run(TrainObserver& observer) {
+  const int64_t log_interval = std::max<int64_t>(config_.output.log_interval, 1);
+  const int64_t save_interval = config_.output.save_interval;
+  bool announce = true;
+  while (!finished()) {
+    if (announce) {
+      const int64_t done = position_ / static_cast<int64_t>(rule_.batch);
+      observer.on_epoch_begin(epoch_ + 1, steps_per_epoch(), done);
+      announce = false;
+    }
+    train_step();
+    if (step_ % log_interval == 0) {
+      drain();
+      report(observer);
+    }
+    const bool epoch_ended = position_ == 0;
+    observer.on_step(
+        epoch_ended ? steps_per_epoch() : position_ / static_cast<int64_t>(rule_.batch),
+        last_window_);
+    if (epoch_ended || finished()) {
+      end_epoch(observer);
+      announce = true;
+    }
+    if (save_interval > 0 && step_ % save_interval == 0 && !finished()) {
+      drain();
+      observer.on_save(false);
+    }
+    if (!finished() && observer.stop_requested()) {
+      drain();
+      observer.on_save(false);
+      return false;
+    }
+  }
+  return true;
+}
+
+LossMeans Trainer::evaluate(const ImageData& data) {
+  LossMeans sums;
+  std::vector<float> nll(kEvalBatch), kl(kEvalBatch, 0.0f);
+  for (int64_t first = 0; first < data.count(); first += kEvalBatch) {
+    const int64_t batch = std::min(kEvalBatch, data.count() - first);
+    ObjectiveTerms terms;
+    // `first` is no part of the signature: it changes what is read, not how much.
+    eval_tape_.run(static_cast<uint64_t>(batch), [&](Tape& tape) {
+      BatchOrder order;
+      order.seed = config_.train.seed;
+      order.first = first;
+      order.shuffle = false;
+      const Tensor x = data.gather(tape, order, batch, config_.data.binarise);
+      NoiseSource noise{};
+      noise.seed = config_.train.seed;
+      noise.purpose = NoisePurpose::evaluate;
+      noise.first_row = first;
+      terms = elbo_objective(tape, *model_, x, noise, nullptr);
+      tape.keep(terms.nll);
+      tape.keep(terms.kl);
+    });
+    const size_t bytes = static_cast<size_t>(batch) * sizeof(float);
+    context_.download(nll.data(), terms.nll.data, bytes);
+    if (terms.has_kl) context_.download(kl.data(), terms.kl.data, bytes);
+    for (int64_t i = 0; i < batch; ++i) {
+      const double recon = nll[static_cast<size_t>(i)], cost = kl[static_cast<size_t>(i)];
+      add(sums, recon + cost, recon, cost, 1);
+    }
+  }
+  return mean_of(sums);
+}
+
+}  // namespace elbo

@@ -1,0 +1,124 @@
+// The training loop: whole steps on the device, what a resume needs, and when to tell somebody.
+//
+// Reading guide. run() loops over epochs and calls train_step(); one step is one Tape::run of
+// gather, objective, backward, clip, record, optimiser and advance, with everything that changes from
+// step to step in StepState in device memory. The host knows step and position by counting along; it
+// reads losses from a device ring every log_interval steps (drain()). snapshot()/restore() carry the
+// state of a resume; equal states lead to equal bits.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/image_data.h"
+#include "engine/io/checkpoint.h"
+#include "engine/param_store.h"
+#include "engine/tape.h"
+#include "kernels/sums.h"
+#include "models/autoencoder.h"
+#include "models/config.h"
+
+namespace elbo {
+
+// Means over some steps, nats per image.
+struct LossMeans {
+  double loss = 0, recon = 0, kl = 0;
+  int64_t steps = 0;
+};
+
+struct StepReport {
+  int64_t step = 0;   // finished steps
+  int64_t epoch = 0;  // counted from 1
+  LossMeans window;   // since the report before
+  float learning_rate = 0, kl_weight = 0, grad_norm = 0;
+};
+
+struct EpochReport {
+  int64_t step = 0, epoch = 0;
+  LossMeans train;  // over the epoch
+  LossMeans test;   // over the test set with beta = 1; steps == 0 if there was no pass
+  bool is_best = false;
+};
+
+// What the owner of a run does along the way. Called on the training thread.
+class TrainObserver {
+ public:
+  virtual ~TrainObserver() = default;
+  virtual void on_epoch_begin(int64_t /*epoch*/, int64_t /*steps*/, int64_t /*first_step*/) {}
+  virtual void on_step(int64_t /*step_in_epoch*/, const LossMeans& /*last window*/) {}
+  virtual void on_report(const StepReport&) {}
+  virtual void on_epoch_end(const EpochReport&) {}
+  virtual void on_save(bool /*is_best*/) {}  // time to write a checkpoint
+  virtual bool stop_requested() { return false; }
+};
+
+class Trainer {
+ public:
+  // `test` may be null. Everything passed in must outlive the trainer.
+  Trainer(Context& context, const RunConfig& config, const ImageData& train, const ImageData* test);
+
+  // Trains until the configured end; false if the observer asked to stop before it.
+  // Throws ErrorCode::numeric naming op, tensor and step when a value stops being finite; the weights
+  // are then those of the last good step.
+  bool run(TrainObserver& observer);
+
+  // One optimiser step, asynchronous on CUDA.
+  void train_step();
+
+  LossMeans evaluate(const ImageData& data);
+
+  // For a checkpoint. Blobs point into the trainer's host buffers and hold until the next call.
+  struct Snapshot {
+    std::vector<NamedBlob> model, optimizer;
+    RunState state;
+  };
+  const Snapshot& snapshot();
+  // Throws ErrorCode::data if the checkpoint belongs to another model.
+  void restore(const LoadedCheckpoint& checkpoint);
+
+  const Autoencoder& model() const { return *model_; }
+  ParamStore& params() { return params_; }
+  Tape& tape() { return tape_; }
+  int64_t step() const { return step_; }
+  int64_t epoch() const { return epoch_; }
+  int64_t steps_per_epoch() const;
+  int64_t total_steps() const;
+  bool finished() const { return step_ >= total_steps(); }
+
+ private:
+  void body(Tape& tape, int64_t batch);
+  int64_t next_batch() const;
+  void drain();
+  void report(TrainObserver& observer);
+  void end_epoch(TrainObserver& observer);
+  [[noreturn]] void name_bad_op();
+  void upload_state();
+  void count_step();
+
+  Context& context_;
+  RunConfig config_;
+  const ImageData& train_;
+  const ImageData* test_;
+  ParamStore params_;
+  std::unique_ptr<Autoencoder> model_;
+  Tape tape_, eval_tape_;
+  StepRule rule_;
+  DeviceBlock state_block_, ring_block_;
+  StepState* state_ = nullptr;  // device memory
+  LossRecord* ring_ = nullptr;  // device memory
+
+  // Host copies of what the device counts.
+  int64_t step_ = 0, epoch_ = 0, position_ = 0;
+  int64_t drained_ = 0;  // steps whose losses have been read
+  LossRecord last_{};
+  std::vector<LossRecord> host_ring_;
+  LossMeans window_, epoch_means_, last_window_;
+  double best_ = 0;
+  int64_t best_step_ = -1;
+
+  Snapshot snapshot_;
+  std::vector<float> host_values_, host_moments_[2];
+};
+
+}  // namespace elbo

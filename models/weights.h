@@ -1,0 +1,23 @@
+// Loading weights by name from a safetensors file.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "engine/io/safetensors.h"
+#include "engine/param_store.h"
+
+namespace elbo {
+
+// The tensor `name` of a file; throws ErrorCode::data naming file and tensor if it is missing or has
+// another shape or type than F32.
+NamedBlob require_tensor(const SafetensorsFile& file, const std::string& path,
+                         const std::string& name, const std::vector<int64_t>& shape);
+
+std::vector<int64_t> dims_of(const Shape& shape);
+
+// All parameters of a store. Tensors of the file that the model does not know are an error too: they
+// belong to another model.
+void load_weights(ParamStore& params, const SafetensorsFile& file, const std::string& path);
+
+}  // namespace elbo
