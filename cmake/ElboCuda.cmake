@@ -12,6 +12,7 @@ if(ELBO_SIM)
   set(ELBO_HAS_CUDA ON)
   target_include_directories(elbo_cuda SYSTEM INTERFACE ${ELBO_CUDA_INCLUDE})
   target_link_libraries(elbo_cuda INTERFACE elbo_cudasim)
+  target_compile_definitions(elbo_cuda INTERFACE ELBO_SIM=1)
   message(STATUS "CUDA: simulated (tests/sim), headers from ${ELBO_CUDA_INCLUDE}")
 elseif(NOT ELBO_CUDA STREQUAL "OFF")
   # nvcc may be installed and yet off PATH.
