@@ -234,7 +234,7 @@ __global__ void __launch_bounds__(kBlock)
   double total[F::kSums];
   for (int k = 0; k < F::kSums; ++k) {
     tree[threadIdx.x] = threadIdx.x < gridDim.x ? partials[threadIdx.x * F::kSums + k] : 0.0;
-    for (int width = kBlock / 2; width > 0; width /= 2) {
+    for (unsigned width = kBlock / 2; width > 0; width /= 2) {
       __syncthreads();
       if (threadIdx.x < width) tree[threadIdx.x] += tree[threadIdx.x + width];
     }
