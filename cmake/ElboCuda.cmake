@@ -34,7 +34,7 @@ elseif(NOT ELBO_CUDA STREQUAL "OFF")
     target_link_libraries(elbo_cuda INTERFACE CUDA::cudart_static CUDA::cublasLt)
     # --fmad=false: see the note on contraction in ElboOptions.cmake.
     target_compile_options(elbo_options INTERFACE $<$<COMPILE_LANGUAGE:CUDA>:-lineinfo --fmad=false
-      -Werror=all-warnings --expt-relaxed-constexpr -Xcompiler=-Wall,-Wextra,-Werror,-Wno-unknown-pragmas,-ffp-contract=off>)
+      -Werror=all-warnings --expt-relaxed-constexpr -Xcompiler=-Wall,-Wextra,-Werror,-Wno-unknown-pragmas,-ffp-contract=off,-fno-math-errno,-fno-trapping-math>)
     message(STATUS "CUDA: ${CMAKE_CUDA_COMPILER} ${CMAKE_CUDA_COMPILER_VERSION}, architectures ${CMAKE_CUDA_ARCHITECTURES}")
   elseif(ELBO_CUDA STREQUAL "ON")
     message(FATAL_ERROR "ELBO_CUDA=ON but no CUDA compiler was found. Put nvcc on PATH, set CUDACXX, or use ELBO_CUDA=OFF.")
