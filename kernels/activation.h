@@ -73,7 +73,7 @@ ELBO_HD T activate_backward(T kept, T dy) {
     return dy * (kept * (T(1) - kept));
   } else if constexpr (A == Activation::silu) {
     const T s = sigmoid(kept);
-    return dy * (s * fma(kept, T(1) - s, T(1)));
+    return dy * (s * fma(kept, sigmoid(-kept), T(1)));  // 1 - s would cancel; e^-|x| is shared
   } else if constexpr (A == Activation::gelu) {
     return dy * fma(kept, normal_pdf(kept), normal_cdf(kept));
   } else if constexpr (A == Activation::softplus) {

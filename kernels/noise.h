@@ -34,7 +34,7 @@ struct NoiseKey {
 enum class NoisePurpose : uint32_t {
   latent = 1,    // epsilon of the reparameterised sample
   binarise = 2,  // fresh Bernoulli draws of grey pixels
-  init = 3,      // parameter initialisation; sample = parameter index
+  init = 3,      // initialisation; sample = number of the parameter tensor, dimension = element
   shuffle = 4,   // keys of the epoch permutations; step = epoch
   corrupt = 5,   // denoising autoencoders
   prior = 6,     // samples of the prior for pictures
