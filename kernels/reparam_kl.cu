@@ -23,8 +23,8 @@ constexpr int64_t kTileNormals = 1024;
 struct NoiseTile {
   int64_t row, rows, col, width;
 
-  int64_t quads() const { return (width + kQuad - 1) / kQuad; }
-  int64_t pitch() const { return quads() * kQuad; }
+  ELBO_HD int64_t quads() const { return (width + kQuad - 1) / kQuad; }
+  ELBO_HD int64_t pitch() const { return quads() * kQuad; }
 };
 
 // eps[r * pitch + c] for row r and column c of the tile. The addresses are listed first, because
