@@ -1,0 +1,221 @@
+#include "apps/config_keys.h"
+
+#include <cctype>
+#include <utility>
+
+#include "apps/config_key_types.h"
+
+namespace elbo {
+namespace {
+
+// Name and accessor of one member of RunConfig; the accessor serves const and non-const.
+#define ELBO_MEMBER(path) \
+#path, [](auto& config) -> auto& { return config.path; }
+
+constexpr const char* kData = "Data";
+constexpr const char* kModel = "Model";
+constexpr const char* kTraining = "Training";
+constexpr const char* kOutput = "Output";
+constexpr const char* kDevice = "Device";
+constexpr const char* kDebug = "Debug";
+
+// Choices that are named where they are defined.
+std::vector<std::pair<std::string, Activation>> activation_choices() {
+  std::vector<std::pair<std::string, Activation>> choices;
+  for (const Activation activation : kActivations)
+    choices.emplace_back(activation_name(activation), activation);
+  return choices;
+}
+
+std::vector<std::pair<std::string, InitKind>> init_choices() {
+  std::vector<std::pair<std::string, InitKind>> choices;
+  for (const InitKind kind :
+       {InitKind::torch_uniform, InitKind::glorot_uniform, InitKind::he_normal, InitKind::normal})
+    choices.emplace_back(init_kind_name(kind), kind);
+  return choices;
+}
+
+void add_data_keys(std::vector<ConfigKey>& keys) {
+  keys.push_back(choice_key(ELBO_MEMBER(data.kind), {kData, {}, "where images come from"},
+                            std::vector<std::pair<std::string, DataKind>>{
+                                {"idx", DataKind::idx}, {"sprites", DataKind::sprites}}));
+  keys.push_back(text_key(ELBO_MEMBER(data.path),
+                          {kData, {"--data"}, "directory of IDX files, plain or .gz"}, "DIR"));
+  keys.push_back(
+      choice_key(ELBO_MEMBER(data.binarise),
+                 {kData,
+                  {},
+                  "make pixels 0 or 1: never, at one half, or by chance anew "
+                  "each time an image is seen"},
+                 std::vector<std::pair<std::string, Binarise>>{{"none", Binarise::none},
+                                                               {"threshold", Binarise::threshold},
+                                                               {"dynamic", Binarise::dynamic}}));
+  keys.push_back(integer_key(ELBO_MEMBER(data.resolution),
+                             {kData, {}, "sprites: width and height in pixels"}, 8, 1024));
+  keys.push_back(integer_key(ELBO_MEMBER(data.train_samples),
+                             {kData, {}, "use only so many training images; 0: all"}, 0,
+                             kUnbounded));
+  keys.push_back(integer_key(ELBO_MEMBER(data.test_samples),
+                             {kData, {}, "use only so many test images; 0: all"}, 0, kUnbounded));
+}
+
+void add_model_keys(std::vector<ConfigKey>& keys) {
+  keys.push_back(choice_key(ELBO_MEMBER(model.kind),
+                            {kModel, {}, "variational or plain autoencoder"},
+                            std::vector<std::pair<std::string, ModelKind>>{
+                                {"mlp-vae", ModelKind::mlp_vae}, {"mlp-ae", ModelKind::mlp_ae}}));
+  keys.push_back(widths_key(ELBO_MEMBER(model.hidden),
+                            {kModel,
+                             {},
+                             "encoder widths from image to latent; the decoder mirrors "
+                             "them"}));
+  keys.push_back(integer_key(ELBO_MEMBER(model.latent_dim),
+                             {kModel, {"--latent-dim", 'z'}, "latent dimensions"}, 1, 65536));
+  keys.push_back(choice_key(ELBO_MEMBER(model.activation), {kModel, {}, "between hidden layers"},
+                            activation_choices()));
+  keys.push_back(
+      choice_key(ELBO_MEMBER(model.init), {kModel, {}, "how weights start"}, init_choices()));
+  keys.push_back(choice_key(
+      ELBO_MEMBER(model.likelihood), {kModel, {}, "of pixels given a latent"},
+      std::vector<std::pair<std::string, LikelihoodKind>>{{"bernoulli", LikelihoodKind::bernoulli},
+                                                          {"gaussian", LikelihoodKind::gaussian}}));
+  keys.push_back(number_key(ELBO_MEMBER(model.log_variance),
+                            {kModel,
+                             {},
+                             "of the Gaussian likelihood; 0 makes it half the squared "
+                             "error"},
+                            {-20, 20}));
+}
+
+void add_optimizer_keys(std::vector<ConfigKey>& keys) {
+  keys.push_back(choice_key(
+      ELBO_MEMBER(train.optimizer.kind), {kTraining, {}, "update rule"},
+      std::vector<std::pair<std::string, OptimizerKind>>{{"adam", OptimizerKind::adam},
+                                                         {"adamw", OptimizerKind::adamw},
+                                                         {"sgd", OptimizerKind::sgd},
+                                                         {"adagrad", OptimizerKind::adagrad}}));
+  keys.push_back(number_key(ELBO_MEMBER(train.optimizer.beta1),
+                            {kTraining, {}, "adam, adamw: memory of the gradient"}, {0, 1, true}));
+  keys.push_back(number_key(ELBO_MEMBER(train.optimizer.beta2),
+                            {kTraining, {}, "adam, adamw: memory of its square"}, {0, 1, true}));
+  keys.push_back(number_key(ELBO_MEMBER(train.optimizer.epsilon),
+                            {kTraining, {}, "adam, adamw, adagrad: added to the root"}, {0, 1}));
+  keys.push_back(number_key(ELBO_MEMBER(train.optimizer.weight_decay),
+                            {kTraining, {}, "pulls weights towards 0"}, {0, 1e3}));
+  keys.push_back(
+      number_key(ELBO_MEMBER(train.optimizer.momentum), {kTraining, {}, "sgd"}, {0, 1, true}));
+  keys.push_back(switch_key(ELBO_MEMBER(train.optimizer.nesterov), {kTraining, {}, "sgd"}));
+}
+
+void add_training_keys(std::vector<ConfigKey>& keys) {
+  keys.push_back(integer_key(ELBO_MEMBER(train.batch_size),
+                             {kTraining, {"--batch-size", 'b'}, "images per step"}, 1, 1 << 20));
+  keys.push_back(integer_key(ELBO_MEMBER(train.epochs),
+                             {kTraining, {"--epochs", 'e'}, "passes over the training set"}, 0,
+                             1000000));
+  keys.push_back(integer_key(ELBO_MEMBER(train.max_steps),
+                             {kTraining, {"--max-steps"}, "stop after so many steps; 0: no limit"},
+                             0, kUnbounded));
+  keys.push_back(switch_key(ELBO_MEMBER(train.drop_last),
+                            {kTraining, {}, "leave out an epoch's last, smaller batch"}));
+  keys.push_back(schedule_key(ELBO_MEMBER(train.learning_rate),
+                              {kTraining, {"--lr"}, "learning rate, or a schedule"}));
+  keys.push_back(number_key(ELBO_MEMBER(train.beta),
+                            {kTraining, {"--beta"}, "weight of the KL term; 1 is the ELBO"},
+                            {0, 1e6}));
+  keys.push_back(schedule_key(ELBO_MEMBER(train.kl_schedule),
+                              {kTraining, {}, "multiplies beta, or a schedule that does"}));
+  keys.push_back(number_key(ELBO_MEMBER(train.clip_grad),
+                            {kTraining, {"--clip-grad"}, "largest gradient norm; 0: no limit"},
+                            {0, 1e9}));
+  keys.push_back(integer_key(ELBO_MEMBER(train.seed),
+                             {kTraining, {"--seed", 's'}, "of weights, order and noise"}, 0,
+                             kUnbounded));
+  keys.push_back(switch_key(ELBO_MEMBER(train.overfit_batch),
+                            {kDebug, {"--overfit-batch"}, "train on the first batch only"}));
+  add_optimizer_keys(keys);  // a subsection comes last in its section of a TOML file
+}
+
+void add_output_keys(std::vector<ConfigKey>& keys) {
+  keys.push_back(text_key(ELBO_MEMBER(output.dir),
+                          {kOutput, {"--out"}, "run directory; empty: runs/NAME"}, "DIR"));
+  keys.push_back(text_key(ELBO_MEMBER(output.name),
+                          {kOutput, {"--name"}, "name of the run; empty: date, time and preset"},
+                          "NAME"));
+  keys.push_back(integer_key(ELBO_MEMBER(output.log_interval),
+                             {kOutput, {"--log-interval"}, "steps between lines of metrics"}, 1,
+                             kUnbounded));
+  keys.push_back(
+      integer_key(ELBO_MEMBER(output.save_interval),
+                  {kOutput, {"--save-interval"}, "steps between checkpoints; 0: one per epoch"}, 0,
+                  kUnbounded));
+  keys.push_back(integer_key(
+      ELBO_MEMBER(output.sample_interval),
+      {kOutput, {"--sample-interval"}, "epochs between picture grids; 0: none"}, 0, kUnbounded));
+  keys.push_back(integer_key(
+      ELBO_MEMBER(output.eval_interval),
+      {kOutput, {"--eval-interval"}, "epochs between passes over the test set; 0: none"}, 0,
+      kUnbounded));
+  keys.push_back(integer_key(ELBO_MEMBER(output.keep),
+                             {kOutput, {"--keep"}, "checkpoints kept besides the best"}, 2, 1000));
+}
+
+void add_device_keys(std::vector<ConfigKey>& keys) {
+  ConfigKey device = text_key(ELBO_MEMBER(device), {kDevice, {"--device"}, "where to compute"},
+                              "auto|cpu|cuda[:N]");
+  keys.push_back(std::move(device));
+  keys.push_back(
+      choice_key(ELBO_MEMBER(precision), {kDevice, {"--precision"}, "of products"},
+                 std::vector<std::pair<std::string, Precision>>{{"fp32", Precision::fp32}}));
+  keys.push_back(integer_key(ELBO_MEMBER(threads),
+                             {kDevice, {"--threads"}, "CPU threads; 0: as many as are allowed"}, 0,
+                             1024));
+  keys.push_back(switch_key(ELBO_MEMBER(check_finite),
+                            {kDebug, {"--check-finite"}, "check every op's output for NaN"}));
+}
+
+#undef ELBO_MEMBER
+
+std::vector<ConfigKey> build_keys() {
+  std::vector<ConfigKey> keys;
+  add_device_keys(keys);  // top-level keys must come before the first [section] of a TOML file
+  add_data_keys(keys);
+  add_model_keys(keys);
+  add_training_keys(keys);
+  add_output_keys(keys);
+  return keys;
+}
+
+}  // namespace
+
+std::string ConfigKey::environment() const {
+  std::string text = "ELBO_" + (flag.empty() ? name : flag.substr(2));
+  for (char& c : text) c = c == '.' || c == '-' ? '_' : static_cast<char>(std::toupper(c));
+  return text;
+}
+
+std::string ConfigKey::section() const {
+  const size_t dot = name.rfind('.');
+  return dot == std::string::npos ? "" : name.substr(0, dot);
+}
+
+std::string ConfigKey::leaf() const { return name.substr(name.rfind('.') + 1); }
+
+const std::vector<ConfigKey>& config_keys() {
+  static const std::vector<ConfigKey> keys = build_keys();
+  return keys;
+}
+
+const ConfigKey* find_config_key(std::string_view name) {
+  for (const ConfigKey& key : config_keys())
+    if (key.name == name) return &key;
+  return nullptr;
+}
+
+std::vector<std::string> config_key_names() {
+  std::vector<std::string> names = {"preset"};
+  for (const ConfigKey& key : config_keys()) names.push_back(key.name);
+  return names;
+}
+
+}  // namespace elbo

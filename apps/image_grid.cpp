@@ -1,0 +1,86 @@
+#include "apps/image_grid.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace elbo {
+namespace {
+
+constexpr int64_t kSmallestCell = 64;  // pixels; below, people have to squint
+
+uint8_t to_byte(float value) {
+  // Written so that NaN becomes black.
+  const float bounded = value > 0.0f ? std::min(value, 1.0f) : 0.0f;
+  return static_cast<uint8_t>(std::lround(bounded * 255.0f));
+}
+
+// Draws image [C, H, W] at (left, top), enlarged.
+void draw(Picture& picture, const float* image, const ImageShape& shape, int64_t left, int64_t top,
+          int64_t scale) {
+  const int64_t plane = shape.height * shape.width;
+  for (int64_t y = 0; y < shape.height * scale; ++y) {
+    for (int64_t x = 0; x < shape.width * scale; ++x) {
+      const float* source = image + (y / scale) * shape.width + x / scale;
+      const int64_t target = ((top + y) * picture.width + left + x) * picture.channels;
+      for (int64_t c = 0; c < picture.channels; ++c)
+        picture.pixels[static_cast<size_t>(target + c)] = to_byte(source[c * plane]);
+    }
+  }
+}
+
+int64_t count_of(const std::vector<float>& images, const ImageShape& shape) {
+  ELBO_CHECK(shape.size() > 0 && images.size() % static_cast<size_t>(shape.size()) == 0,
+             "grid: ", images.size(), " values are not whole images of ", shape.size());
+  return static_cast<int64_t>(images.size()) / shape.size();
+}
+
+}  // namespace
+
+Picture image_grid(const std::vector<float>& images, const ImageShape& shape,
+                   const GridStyle& style) {
+  const int64_t count = count_of(images, shape);
+  ELBO_CHECK(count > 0, "grid: there is no image to show");
+  ELBO_CHECK(shape.channels == 1 || shape.channels == 3, "grid: images have ", shape.channels,
+             " channels; expected 1 or 3");
+  ELBO_CHECK(style.columns > 0 && style.padding >= 0 && style.scale >= 0,
+             "grid: columns must be positive, padding and scale not negative");
+  const int64_t columns = std::min(style.columns, count);
+  const int64_t rows = (count + columns - 1) / columns;
+  const int64_t scale =
+      style.scale > 0 ? style.scale : (kSmallestCell + shape.height - 1) / shape.height;
+  const int64_t cell_width = shape.width * scale, cell_height = shape.height * scale;
+  Picture picture;
+  picture.channels = shape.channels;
+  picture.width = columns * (cell_width + style.padding) + style.padding;
+  picture.height = rows * (cell_height + style.padding) + style.padding;
+  picture.pixels.assign(static_cast<size_t>(picture.width * picture.height * picture.channels),
+                        style.background);
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t left = style.padding + (i % columns) * (cell_width + style.padding);
+    const int64_t top = style.padding + (i / columns) * (cell_height + style.padding);
+    draw(picture, images.data() + i * shape.size(), shape, left, top, scale);
+  }
+  return picture;
+}
+
+std::vector<float> interleave_rows(const std::vector<float>& a, const std::vector<float>& b,
+                                   const ImageShape& shape, int64_t columns) {
+  ELBO_CHECK(a.size() == b.size() && columns > 0, "grid: ", a.size(), " and ", b.size(),
+             " values cannot stand in pairs of rows");
+  const int64_t count = count_of(a, shape);
+  std::vector<float> rows;
+  rows.reserve(2 * a.size());
+  for (int64_t first = 0; first < count; first += columns) {
+    const int64_t begin = first * shape.size();
+    const int64_t end = std::min(first + columns, count) * shape.size();
+    for (const std::vector<float>* images : {&a, &b})
+      rows.insert(rows.end(), images->begin() + begin, images->begin() + end);
+  }
+  return rows;
+}
+
+void write_png(Fs& fs, const std::string& path, const Picture& picture) {
+  replace_file(fs, path, png_bytes(picture));
+}
+
+}  // namespace elbo

@@ -1,0 +1,45 @@
+// Many small pictures in one PNG.
+//
+// Layout    row-major, `columns` per row, `padding` pixels between and around; a last row may be short
+// Scale     whole pixels, nearest neighbour: a generated picture is not to be smoothed by its viewer
+// Output    the same bytes for the same pixels
+// Errors    ErrorCode::failure if the sizes do not fit together
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "engine/image_data.h"
+#include "engine/io/file_ops.h"
+
+namespace elbo {
+
+struct Picture {
+  int64_t width = 0, height = 0;
+  int64_t channels = 1;         // 1 grey, 3 RGB
+  std::vector<uint8_t> pixels;  // [height, width, channels]
+};
+
+struct GridStyle {
+  int64_t columns = 8;
+  int64_t padding = 2;
+  int64_t scale = 0;        // 0: whatever makes a cell at least 64 pixels high
+  uint8_t background = 48;  // tells apart black pictures and their frame
+};
+
+// `images` [n, C, H, W], 0 black, 1 white; values outside are cut off.
+Picture image_grid(const std::vector<float>& images, const ImageShape& shape,
+                   const GridStyle& style = {});
+
+// The rows of a and b in turn: a's first row, b's first row, a's second row, ...
+std::vector<float> interleave_rows(const std::vector<float>& a, const std::vector<float>& b,
+                                   const ImageShape& shape, int64_t columns);
+
+std::string png_bytes(const Picture& picture);
+
+// All or nothing.
+void write_png(Fs& fs, const std::string& path, const Picture& picture);
+
+}  // namespace elbo
