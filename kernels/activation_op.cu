@@ -116,6 +116,10 @@ template <class T>
 void activation_backward(const Exec& exec, const BasicActivationBackward<T>& a) {
   if (a.n == 0) return;
   ELBO_CHECK(a.dy && a.dx, "activation_backward: null operand");
+  const bool in_place = a.dx == a.dy;
+  ELBO_CHECK(a.mode == GradMode::write || !in_place,
+             "activation_backward: adding to dx needs a dy of its own");
+  if (a.activation == Activation::identity && in_place) return;
   const T* saved = saved_for_backward("activation_backward", a.activation, a.y, a.pre);
   if (!saved) saved = a.dy;  // identity looks at nothing, but the pattern loads two operands
   dispatch_activation(a.activation, [&]<Activation A>() {

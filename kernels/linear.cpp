@@ -35,6 +35,8 @@ void check_forward(const Exec& exec, const BasicLinearForward<T>& a) {
   check_operand(exec, kOp, "x", a.x, a.batch * a.in);
   check_operand(exec, kOp, "weight", a.weight, a.batch * a.in * a.out);
   check_operand(exec, kOp, "y", a.y, a.batch * a.out);
+  if (a.bias) check_operand(exec, kOp, "bias", a.bias, a.out);
+  if (a.aux) check_operand(exec, kOp, "aux", a.aux, a.batch * a.out);
 }
 
 template <class T>
@@ -45,6 +47,7 @@ void check_backward_data(const Exec& exec, const BasicLinearBackwardData<T>& a) 
   check_operand(exec, kOp, "weight", a.weight, a.batch * a.in * a.out);
   check_operand(exec, kOp, "dx", a.dx, a.batch * a.in);
   if (!a.input) return;
+  if (a.input->dbias) check_operand(exec, kOp, "the input's dbias", a.input->dbias, a.in);
   ELBO_CHECK(a.mode == GradMode::write,
              "linear_backward_data: the input's activation cannot be undone on top of an earlier "
              "gradient; use activation_backward_bias after the last contribution");
@@ -63,6 +66,7 @@ void check_backward_weight(const Exec& exec, const BasicLinearBackwardWeight<T>&
   check_operand(exec, kOp, "x", a.x, a.batch * a.in * a.out);
   check_operand(exec, kOp, "dy", a.dy, a.batch * a.out);
   check_operand(exec, kOp, "dweight", a.dweight, a.in * a.out);
+  if (a.dbias) check_operand(exec, kOp, "dbias", a.dbias, a.out);
 }
 
 // in == 0: nothing to multiply, y is the activated bias.
@@ -113,6 +117,11 @@ template <class T>
 void undo_input_activation(const Exec& exec, const BasicLinearBackwardData<T>& a) {
   if (!a.input) return;
   const BasicInputActivation<T>& input = *a.input;
+  if (input.activation == Activation::identity) {
+    const T* dx = a.dx;
+    if (input.dbias) sum_cols(exec, a.batch, a.in, dx, input.dbias, T(1), input.dbias_mode);
+    return;
+  }
   activation_backward_bias(exec,
                            BasicActivationBackwardBias<T>{.activation = input.activation,
                                                           .batch = a.batch,

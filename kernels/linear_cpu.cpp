@@ -1,6 +1,6 @@
 // The layer's products by oneDNN: the only file that knows the library, versions 2 and 3.
 //
-// Reading guide. product_plan() turns a shape into a Plan once and caches it; execute() runs one.
+// Reading guide. execute() looks up the Plan of a shape, makes it (make_plan) when new, and runs it.
 // Three kinds of product (kernels/linear_backends.h), two implementations: matmul primitives, which
 // add the bias, and dnnl_sgemm. Start at linear_forward().
 //
