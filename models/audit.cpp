@@ -1,0 +1,279 @@
+// Reading guide. audit() splits the images into batches, which threads take one by one; audit_batch()
+// fills in the figures of each image; summarise() averages them in the order of the images.
+#include "models/audit.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numbers>
+#include <numeric>
+
+#include "kernels/error.h"
+#include "models/audit_random.h"
+
+namespace elbo {
+namespace {
+
+constexpr int64_t kBatch =
+    16;  // images or draws per product; small, so that threads finish together
+constexpr double kNatsPerBit = std::numbers::ln2;
+
+// -log sigmoid(t)
+double negative_log_sigmoid(double t) {
+  return t > 0 ? std::log1p(std::exp(-t)) : std::log1p(std::exp(t)) - t;
+}
+
+double negative_log_likelihood(const AuditLikelihood& likelihood, int64_t size, const double* x,
+                               const double* output) {
+  double nats = 0;
+  if (likelihood.kind == LikelihoodKind::bernoulli) {
+    for (int64_t d = 0; d < size; ++d) {
+      if (x[d] > 0) nats += x[d] * negative_log_sigmoid(output[d]);
+      if (x[d] < 1) nats += (1 - x[d]) * negative_log_sigmoid(-output[d]);
+    }
+    return nats;
+  }
+  const double variance = std::exp(likelihood.log_variance);
+  for (int64_t d = 0; d < size; ++d) {
+    const double error = x[d] - output[d];
+    nats += 0.5 * (std::log(2 * std::numbers::pi * variance) + error * error / variance);
+  }
+  return nats;
+}
+
+double binary_entropy(int64_t size, const double* x) {
+  double nats = 0;
+  for (int64_t d = 0; d < size; ++d) {
+    if (x[d] > 0 && x[d] < 1) nats -= x[d] * std::log(x[d]) + (1 - x[d]) * std::log(1 - x[d]);
+  }
+  return nats;
+}
+
+// Where the decoder's mean crosses 1/2: a logit of 0.
+double half_way(const AuditLikelihood& likelihood) {
+  return likelihood.kind == LikelihoodKind::bernoulli ? 0.0 : 0.5;
+}
+
+double intersection_over_union(int64_t size, const double* x, const double* output, double cut) {
+  int64_t both = 0, either = 0;
+  for (int64_t d = 0; d < size; ++d) {
+    const bool target = x[d] > 0.5, drawn = output[d] > cut;
+    both += target && drawn;
+    either += target || drawn;
+  }
+  return either ? static_cast<double>(both) / static_cast<double>(either) : 1.0;
+}
+
+// log of a sum of exponentials, fed one term at a time.
+class StreamingLogSum {
+ public:
+  void add(double log_term) {
+    if (log_term <= largest_) {
+      sum_ += std::exp(log_term - largest_);
+    } else {
+      sum_ = sum_ * std::exp(largest_ - log_term) + 1.0;
+      largest_ = log_term;
+    }
+  }
+  double value() const { return largest_ + std::log(sum_); }
+
+ private:
+  double largest_ = -std::numeric_limits<double>::infinity();
+  double sum_ = 0;
+};
+
+class Auditor {
+ public:
+  Auditor(const AuditNet& net, const AuditLikelihood& likelihood, const AuditData& data,
+          const AuditOptions& options)
+      : net_(net), likelihood_(likelihood), data_(data), options_(options) {
+    const auto images = static_cast<size_t>(data.count());
+    recon_.resize(images);
+    entropy_.resize(images);
+    iou_.resize(images);
+    kl_.resize(images);
+    nll_.resize(images);
+    mean_.resize(images * net.latent_dim());
+    kl_latent_.resize(images * net.latent_dim());
+  }
+
+  void audit_batch(int64_t first, int64_t count);
+  AuditReport summarise() const;
+
+ private:
+  AuditRows sample(const AuditPosterior& posterior, int64_t first, int64_t count) const;
+  void posterior_figures(const AuditPosterior& posterior, int64_t first, int64_t count);
+  double importance_nll(const double* x, const double* mean, const double* logvar,
+                        int64_t image) const;
+  void summarise_latents(AuditReport& report) const;
+  bool binary() const { return data_.variant() != DataVariant::grey; }
+  bool bernoulli() const { return likelihood_.kind == LikelihoodKind::bernoulli; }
+
+  const AuditNet& net_;
+  const AuditLikelihood& likelihood_;
+  const AuditData& data_;
+  const AuditOptions& options_;
+  std::vector<double> recon_, entropy_, iou_, kl_, nll_;  // per image
+  std::vector<double> mean_, kl_latent_;                  // [images, latent_dim]
+};
+
+AuditRows Auditor::sample(const AuditPosterior& posterior, int64_t first, int64_t count) const {
+  AuditRows z = posterior.mean;
+  if (!net_.variational()) return z;
+  const int64_t latent = net_.latent_dim();
+  for (int64_t i = 0; i < count; ++i) {
+    std::mt19937_64 engine = audit_engine(options_.seed, AuditStream::posterior, first + i);
+    std::normal_distribution<double> normal;
+    for (int64_t d = i * latent; d < (i + 1) * latent; ++d) {
+      z[d] += std::exp(0.5 * posterior.logvar[d]) * normal(engine);
+    }
+  }
+  return z;
+}
+
+void Auditor::posterior_figures(const AuditPosterior& posterior, int64_t first, int64_t count) {
+  const int64_t latent = net_.latent_dim();
+  for (int64_t i = 0; i < count; ++i) {
+    double total = 0;
+    for (int64_t d = 0; d < latent; ++d) {
+      const double mu = posterior.mean[i * latent + d], v = posterior.logvar[i * latent + d];
+      const double kl = 0.5 * (mu * mu + std::exp(v) - 1 - v);
+      mean_[(first + i) * latent + d] = mu;
+      kl_latent_[(first + i) * latent + d] = kl;
+      total += kl;
+    }
+    kl_[first + i] = total;
+  }
+}
+
+void Auditor::audit_batch(int64_t first, int64_t count) {
+  const int64_t size = data_.size(), latent = net_.latent_dim();
+  const AuditRows x = data_.images(first, count, options_.seed);
+  const AuditPosterior posterior = net_.encode(x);
+  const AuditRows output = net_.decode(sample(posterior, first, count));
+  const AuditRows at_mean = binary() ? net_.decode(posterior.mean) : AuditRows{};
+  if (net_.variational()) posterior_figures(posterior, first, count);
+  for (int64_t i = 0; i < count; ++i) {
+    const double* target = x.data() + i * size;
+    recon_[first + i] =
+        negative_log_likelihood(likelihood_, size, target, output.data() + i * size);
+    entropy_[first + i] = binary_entropy(size, target);
+    if (binary()) {
+      iou_[first + i] =
+          intersection_over_union(size, target, at_mean.data() + i * size, half_way(likelihood_));
+    }
+    if (net_.variational() && options_.nll_samples > 0) {
+      nll_[first + i] = importance_nll(target, posterior.mean.data() + i * latent,
+                                       posterior.logvar.data() + i * latent, first + i);
+    }
+  }
+}
+
+// log p(z) - log q(z|x) = sum_d (eps^2 + v - z^2) / 2 for z = mu + e^(v/2) eps: log 2 pi cancels.
+double Auditor::importance_nll(const double* x, const double* mean, const double* logvar,
+                               int64_t image) const {
+  const int64_t latent = net_.latent_dim(), size = data_.size();
+  std::mt19937_64 engine = audit_engine(options_.seed, AuditStream::importance, image);
+  std::normal_distribution<double> normal;
+  StreamingLogSum total;
+  for (int64_t done = 0; done < options_.nll_samples; done += kBatch) {
+    const int64_t count = std::min(kBatch, options_.nll_samples - done);
+    AuditRows z(static_cast<size_t>(count * latent));
+    std::vector<double> log_ratio(static_cast<size_t>(count));
+    for (int64_t k = 0; k < count; ++k) {
+      for (int64_t d = 0; d < latent; ++d) {
+        const double eps = normal(engine);
+        const double value = mean[d] + std::exp(0.5 * logvar[d]) * eps;
+        z[k * latent + d] = value;
+        log_ratio[k] += 0.5 * (eps * eps + logvar[d] - value * value);
+      }
+    }
+    const AuditRows output = net_.decode(z);
+    for (int64_t k = 0; k < count; ++k) {
+      total.add(log_ratio[k] -
+                negative_log_likelihood(likelihood_, size, x, output.data() + k * size));
+    }
+  }
+  return std::log(static_cast<double>(options_.nll_samples)) - total.value();
+}
+
+double mean_of(const std::vector<double>& values) {
+  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+}
+
+void Auditor::summarise_latents(AuditReport& report) const {
+  const int64_t latent = net_.latent_dim(), images = data_.count();
+  int64_t active = 0;
+  for (int64_t d = 0; d < latent; ++d) {
+    double kl = 0, sum = 0, squares = 0;
+    for (int64_t i = 0; i < images; ++i) {
+      kl += kl_latent_[i * latent + d];
+      sum += mean_[i * latent + d];
+    }
+    const double centre = sum / static_cast<double>(images);
+    for (int64_t i = 0; i < images; ++i) {
+      const double off = mean_[i * latent + d] - centre;
+      squares += off * off;
+    }
+    report.kl_per_latent.push_back(kl / static_cast<double>(images));
+    active += squares / static_cast<double>(images) > kActiveVariance;
+  }
+  report.active_units = active;
+}
+
+AuditReport Auditor::summarise() const {
+  AuditReport report;
+  report.images = data_.count();
+  report.image_size = data_.size();
+  report.latent_dim = net_.latent_dim();
+  report.variant = data_.variant();
+  report.recon_nats = mean_of(recon_);
+  if (binary()) report.iou = mean_of(iou_);
+  if (!binary() && bernoulli()) report.entropy_floor_nats = mean_of(entropy_);
+  if (!net_.variational()) return report;
+
+  report.kl_nats = mean_of(kl_);
+  report.neg_elbo_nats = report.recon_nats + *report.kl_nats;
+  double squares = 0;
+  for (size_t i = 0; i < recon_.size(); ++i) {
+    const double off = recon_[i] + kl_[i] - *report.neg_elbo_nats;
+    squares += off * off;
+  }
+  if (recon_.size() > 1) {
+    const auto n = static_cast<double>(recon_.size());
+    report.neg_elbo_stderr = std::sqrt(squares / (n - 1) / n);
+  }
+  if (options_.nll_samples > 0) report.nll_nats = mean_of(nll_);
+  if (binary() && bernoulli()) {
+    report.bits_per_dim = *report.neg_elbo_nats / (kNatsPerBit * static_cast<double>(data_.size()));
+  }
+  for (size_t i = 0; i < recon_.size(); ++i) {
+    if (!std::isfinite(recon_[i] + kl_[i] + nll_[i])) {
+      throw_error(ErrorCode::numeric, "evaluate: image ", i, " has recon ", recon_[i], ", kl ",
+                  kl_[i], "; expected finite figures (has training diverged?)");
+    }
+  }
+  summarise_latents(report);
+  return report;
+}
+
+}  // namespace
+
+AuditReport audit(const AuditNet& net, const AuditLikelihood& likelihood, const AuditData& data,
+                  const AuditOptions& options) {
+  if (net.image_size() != data.size()) {
+    throw_error(ErrorCode::data, "evaluate: the model takes images of ", net.image_size(),
+                " pixels, the data set has ", data.size(),
+                "; is --data the set it was trained on?");
+  }
+  Auditor auditor(net, likelihood, data, options);
+  const int64_t batches = (data.count() + kBatch - 1) / kBatch;
+#pragma omp parallel for schedule(dynamic)
+  for (int64_t batch = 0; batch < batches; ++batch) {
+    const int64_t first = batch * kBatch;
+    auditor.audit_batch(first, std::min(kBatch, data.count() - first));
+  }
+  return auditor.summarise();
+}
+
+}  // namespace elbo

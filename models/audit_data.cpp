@@ -1,0 +1,86 @@
+#include "models/audit_data.h"
+
+#include <algorithm>
+
+#include "kernels/error.h"
+#include "kernels/sprites.h"
+#include "models/audit_random.h"
+
+namespace elbo {
+namespace {
+
+constexpr uint8_t kThreshold = 128;  // of the fixed variant: at least half of full white
+
+bool black_and_white(const std::vector<uint8_t>& pixels) {
+  return std::all_of(pixels.begin(), pixels.end(), [](uint8_t p) { return p == 0 || p == 255; });
+}
+
+}  // namespace
+
+std::string_view data_variant_name(DataVariant variant) {
+  switch (variant) {
+    case DataVariant::grey:
+      return "grey";
+    case DataVariant::dynamic:
+      return "dynamic";
+    case DataVariant::fixed:
+      return "fixed";
+  }
+  throw Error("unknown data variant");
+}
+
+DataVariant parse_data_variant(std::string_view name) {
+  for (DataVariant variant : {DataVariant::grey, DataVariant::dynamic, DataVariant::fixed}) {
+    if (name == data_variant_name(variant)) return variant;
+  }
+  throw_error(ErrorCode::usage, "--variant is '", name, "'; expected grey, dynamic or fixed");
+}
+
+AuditData::AuditData(std::vector<uint8_t> pixels, int64_t size, DataVariant variant)
+    : pixels_(std::move(pixels)), size_(size), variant_(variant) {
+  ELBO_CHECK(size > 0 && !pixels_.empty() && pixels_.size() % static_cast<size_t>(size) == 0,
+             "audit data: ", pixels_.size(), " pixels do not make images of ", size);
+  if (black_and_white(pixels_)) variant_ = DataVariant::fixed;
+}
+
+AuditData AuditData::from_split(const ImageSplit& split, DataVariant variant, int64_t limit) {
+  const int64_t size = split.channels * split.height * split.width;
+  const int64_t count = limit > 0 ? std::min(limit, split.count) : split.count;
+  const std::span<const uint8_t> pixels = split.pixels().first(static_cast<size_t>(count * size));
+  return AuditData({pixels.begin(), pixels.end()}, size, variant);
+}
+
+AuditData AuditData::sprites(int resolution, int64_t first, int64_t count) {
+  std::vector<uint8_t> pixels;
+  pixels.reserve(static_cast<size_t>(count) * resolution * resolution);
+  for (int64_t item = first; item < first + count; ++item) {
+    // The split is the program's own (seed 0), as in ImageData::sprites.
+    const SpriteFactors factors = sprite_factors(sprite_of_item(0, item));
+    for (int row = 0; row < resolution; ++row) {
+      for (int col = 0; col < resolution; ++col) {
+        pixels.push_back(sprite_pixel(factors, resolution, row, col) > 0.5f ? 255 : 0);
+      }
+    }
+  }
+  return AuditData(std::move(pixels), int64_t{resolution} * resolution, DataVariant::fixed);
+}
+
+std::vector<double> AuditData::images(int64_t first, int64_t count, uint64_t seed) const {
+  std::vector<double> x(static_cast<size_t>(count * size_));
+  for (int64_t i = 0; i < count; ++i) {
+    const uint8_t* pixels = pixels_.data() + (first + i) * size_;
+    double* row = x.data() + i * size_;
+    if (variant_ == DataVariant::grey) {
+      for (int64_t d = 0; d < size_; ++d) row[d] = pixels[d] / 255.0;
+    } else if (variant_ == DataVariant::fixed) {
+      for (int64_t d = 0; d < size_; ++d) row[d] = pixels[d] >= kThreshold ? 1.0 : 0.0;
+    } else {
+      std::mt19937_64 engine = audit_engine(seed, AuditStream::binarise, first + i);
+      std::uniform_real_distribution<double> uniform;  // [0, 1)
+      for (int64_t d = 0; d < size_; ++d) row[d] = uniform(engine) * 255.0 < pixels[d] ? 1.0 : 0.0;
+    }
+  }
+  return x;
+}
+
+}  // namespace elbo

@@ -1,0 +1,47 @@
+// The images that a model is audited on, and which variant of the data they are: figures of different
+// variants must not be compared.
+//
+//   grey      x = p / 255: real values as Bernoulli targets, a cross-entropy and no likelihood
+//   dynamic   x = 1 with probability p / 255, drawn here, once per image
+//   fixed     x = p >= 128; also what a set of black and white pixels is under any variant
+//
+// Shapes    pixels [count, size] row-major
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "engine/io/idx.h"
+
+namespace elbo {
+
+enum class DataVariant { grey, dynamic, fixed };
+
+std::string_view data_variant_name(DataVariant variant);
+// Throws ErrorCode::usage for anything but the three names.
+DataVariant parse_data_variant(std::string_view name);
+
+class AuditData {
+ public:
+  // The first `limit` images of a split; all if limit is 0.
+  static AuditData from_split(const ImageSplit& split, DataVariant variant, int64_t limit);
+  // Items [first, first + count) of the program's sprite set.
+  static AuditData sprites(int resolution, int64_t first, int64_t count);
+  // For tests.
+  AuditData(std::vector<uint8_t> pixels, int64_t size, DataVariant variant);
+
+  int64_t count() const { return static_cast<int64_t>(pixels_.size()) / size_; }
+  int64_t size() const { return size_; }
+  DataVariant variant() const { return variant_; }
+
+  // x [count, size] of images [first, first + count). Draws depend on the seed and the image only.
+  std::vector<double> images(int64_t first, int64_t count, uint64_t seed) const;
+
+ private:
+  std::vector<uint8_t> pixels_;
+  int64_t size_ = 0;
+  DataVariant variant_ = DataVariant::grey;
+};
+
+}  // namespace elbo
