@@ -1,0 +1,143 @@
+#include <cstdio>
+
+#include "apps/config_merge.h"
+#include "apps/evaluate_report.h"
+#include "apps/run_data.h"
+#include "apps/subcommands.h"
+#include "apps/threads.h"
+#include "apps/trained_run.h"
+
+namespace elbo {
+namespace {
+
+constexpr int64_t kMostThreads = 1024;
+constexpr int64_t kMostSamples = 100'000'000;  // of the importance-sampled bound
+
+// Weights and what the file does not say about them.
+struct Subject {
+  std::string weights_path;
+  SafetensorsFile weights;
+  RunConfig config;
+};
+
+// Weights alone, such as a state_dict saved by PyTorch: the configuration is what --preset would give.
+Subject open_weights(const std::string& path) {
+  Subject subject;
+  subject.weights_path = path;
+  subject.weights = load_safetensors(real_fs(), path);
+  const std::string config = join_path(parent_path(path), "config.toml");
+  if (exists(real_fs(), config)) {
+    constexpr uint64_t kLargestConfig = 1 << 20;
+    subject.config =
+        parse_written_config(read_text_file(real_fs(), config, kLargestConfig), config);
+  }
+  return subject;
+}
+
+Subject open_subject(const Arguments& arguments, Log& log) {
+  const std::string checkpoint = arguments.text("--checkpoint", "latest");
+  if (!arguments.has("--run")) {
+    if (!arguments.has("--checkpoint")) {
+      throw Error(ErrorCode::usage,
+                  "--run is missing: name the run directory that elbo train wrote, or a file with "
+                  "--checkpoint FILE.safetensors");
+    }
+    return open_weights(checkpoint);
+  }
+  RunFiles files = read_run(real_fs(), arguments.text("--run"), checkpoint);
+  for (const std::string& warning : files.checkpoint.warnings) log.warning(warning);
+  return {join_path(files.checkpoint.path, "model.safetensors"), std::move(files.checkpoint.model),
+          std::move(files.config)};
+}
+
+DataVariant trained_variant(Binarise binarise) {
+  switch (binarise) {
+    case Binarise::none:
+      return DataVariant::grey;
+    case Binarise::dynamic:
+      return DataVariant::dynamic;
+    case Binarise::threshold:
+      return DataVariant::fixed;
+  }
+  throw Error("unknown binarisation");
+}
+
+AuditData open_data(const Arguments& arguments, const DataConfig& config, std::string& name) {
+  const bool sprites = config.kind == DataKind::sprites && !arguments.has("--data");
+  const DataVariant variant = arguments.has("--variant")
+                                  ? parse_data_variant(arguments.text("--variant"))
+                                  : trained_variant(config.binarise);
+  int64_t limit = arguments.integer("--images", 0, 0, INT64_MAX);
+  if (sprites) {
+    const SpriteSplit split = sprite_split(config);
+    if (limit == 0 || limit > split.test) limit = split.test;
+    name = "sprites";
+    return AuditData::sprites(config.resolution, split.train, limit);
+  }
+  const std::string directory = arguments.text("--data", config.path);
+  if (directory.empty()) {
+    throw Error(ErrorCode::usage,
+                "--data is missing: name the directory of IDX files to evaluate on");
+  }
+  if (limit == 0 && !arguments.has("--data")) limit = config.test_samples;
+  const ImageSplit test = load_idx_set(real_fs(), directory).test;
+  name = test.source;
+  return AuditData::from_split(test, variant, limit);
+}
+
+}  // namespace
+
+CommandLine evaluate_command_line() {
+  CommandLine command;
+  command.name = "evaluate";
+  command.summary = "audit a trained model: -ELBO, KL, likelihood, active units";
+  const std::string model = "Model", data = "Data", figures = "Figures";
+  command.flags = {
+      {"--run", 0, Takes::one_value, "DIR", model, "run directory, as given to train --out", "",
+       ""},
+      {"--checkpoint", 0, Takes::one_value, "NAME", model,
+       "with --run: latest, best, or a name in checkpoints/; alone: a safetensors file", "latest",
+       ""},
+      {"--data", 0, Takes::one_value, "DIR", data, "directory of IDX files, plain or .gz",
+       "the run's own", ""},
+      {"--variant", 0, Takes::one_value, "grey|dynamic|fixed", data,
+       "grey values, binarised by chance, or at one half", "as trained", ""},
+      {"--images", 0, Takes::one_value, "N", data, "how many test images; 0: all", "0", ""},
+      {"--nll-samples", 0, Takes::one_value, "K", figures,
+       "importance samples per image for the likelihood; 0: leave it out", "0", ""},
+      {"--seed", 's', Takes::one_value, "N", figures, "of the noise", "1", ""},
+      {"--json", 0, Takes::nothing, "", figures, "one JSON object in place of the table", "", ""},
+      {"--threads", 0, Takes::one_value, "N", figures, "CPU threads; 0: as many as are allowed",
+       "0", ""},
+  };
+  command.notes =
+      "Computes in double with code and noise of its own, and always with beta = 1, so that its\n"
+      "figures hold whatever training minimised. A file without a config.toml beside it is taken\n"
+      "for the ReLU and Bernoulli network of pytorch/examples.\n";
+  command.examples = {"elbo evaluate --run runs/first",
+                      "elbo evaluate --run runs/mnist --images 1000 --nll-samples 1000",
+                      "elbo evaluate --checkpoint vae.safetensors --data ~/mnist --json"};
+  return command;
+}
+
+int evaluate(const Arguments& arguments) {
+  AuditSubject about;
+  about.options.nll_samples = arguments.integer("--nll-samples", 0, 0, kMostSamples);
+  about.options.seed = static_cast<uint64_t>(arguments.integer("--seed", 1, 0, INT64_MAX));
+  use_threads(static_cast<int>(arguments.integer("--threads", 0, 0, kMostThreads)));
+  Log log;
+  const Subject subject = open_subject(arguments, log);
+  const ModelConfig& model = subject.config.model;
+  const AuditNet net(subject.weights.view, subject.weights_path, model.activation);
+  const AuditData data = open_data(arguments, subject.config.data, about.data);
+  about.model = subject.weights_path;
+  about.likelihood = model.likelihood;
+  const AuditReport report =
+      audit(net, {model.likelihood, model.log_variance}, data, about.options);
+  const std::string text =
+      arguments.has("--json") ? audit_json(report, about) : audit_table(report, about);
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  return 0;
+}
+
+}  // namespace elbo
