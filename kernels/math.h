@@ -9,9 +9,28 @@
 //
 // Specials  NaN gives NaN (sign and payload unspecified), overflow gives infinity, denormal
 //           arguments and results keep the bound.
-// Error     in units in the last place against libm in double, every 61st float of the whole range:
+// Error     and speed: largest error in units in the last place against libm in double (every 61st
+//           float of the whole range), and ns per element of a loop over 4096 to 8192 elements
+//           in cache on one Zen 4 core with AVX-512 and AVX2, beside glibc 2.36 one at a time:
+//
+//             function          max ulp   AVX-512   AVX2   glibc
+//             exp                  0.97      0.37   0.57     3.2
+//             expm1                1.41      0.47   0.67     8.5
+//             expm1_minus_x        1.96      0.47   0.67     9.3
+//             log                  0.89      0.37   0.61     3.8
+//             log1p                0.88      0.31   0.49     6.6
+//             tanh                 1.42      0.61   1.06    11.3
+//             sigmoid              1.48      0.58   0.90     3.0
+//             softplus             1.58      0.96   1.65     8.9
+//             sincos_turns (both)  0.97      0.28   0.36     4.5
+//             normal_pdf           1.33      0.51   0.85     3.0
+//             normal_cdf           3.48      0.84   1.42    12.7
+//             sqrt                 0.50      0.17   0.17     0.3
+//
+//           normal_cdf alone exceeds 2 ulp: a rational argument, a degree 9 polynomial and an exp meet
+//           there. It stays relative in the left tail, where (1 + erff) / 2 has no digit left.
 // Fits      weighted minimax (Lawson) with coefficients rounded to float one after the other.
-//           Reductions: Cody & Waite 1980 for exp; Juffa's exponent split for log and log1p.
+//           Reductions: Cody & Waite 1980 for exp; N. Juffa's exponent split for log and log1p.
 #pragma once
 
 #include <cmath>
@@ -77,14 +96,15 @@ ELBO_HD float exp_tail(float r) {
   return fma(p, r, 0.5f);
 }
 
-// e^(x + correction), correction tiny. The power of two is applied in two halves, so that results
-// near the ends of the range (n = 128, denormals) are rounded once.
-ELBO_HD float exp_corrected(float x, float correction) {
+// factor * e^(x + correction), correction tiny. The power of two is applied in two halves, so that
+// results near the ends of the range (n = 128, denormals) are rounded once; the factor comes in where
+// e^r - 1 meets the one, so that it costs no rounding.
+ELBO_HD float scaled_exp(float factor, float x, float correction) {
   float c = x > 89.0f ? 89.0f : x;  // e^89 overflows already
   c = c < -104.0f ? -104.0f : c;    // e^-104 < 2^-150 rounds to zero
   const ExpReduction split = reduce_exp(c);
   const float r = split.r + correction;
-  const float p = fma(r * r, exp_tail(r), r) + 1.0f;
+  const float p = fma(factor, fma(r * r, exp_tail(r), r), factor);
   // Unsigned: for a NaN, n is arbitrary and must not overflow.
   const int32_t half = split.n >> 1;
   const uint32_t rest = static_cast<uint32_t>(split.n) - static_cast<uint32_t>(half);
@@ -125,7 +145,7 @@ ELBO_HD float exponent_value(uint32_t field) {
 
 }  // namespace detail
 
-ELBO_HD float exp(float x) { return detail::exp_corrected(x, 0.0f); }
+ELBO_HD float exp(float x) { return detail::scaled_exp(1.0f, x, 0.0f); }
 ELBO_HD double exp(double x) { return ::exp(x); }
 
 // e^x - 1 - shift without cancellation: 2^n (e^r - 1) + (2^n - 1 - shift), at half scale so that
@@ -235,7 +255,7 @@ ELBO_HD float normal_pdf(float x) {
   const float a = magnitude > 14.5f ? 14.5f : magnitude;  // e^-105 rounds to zero
   const float square = a * a;
   const float lost = fma(a, a, -square);
-  return 0x1.988454p-2f * detail::exp_corrected(-0.5f * square, -0.5f * lost);
+  return detail::scaled_exp(0x1.988454p-2f, -0.5f * square, -0.5f * lost);
 }
 ELBO_HD double normal_pdf(double x) { return 0.39894228040143267794 * ::exp(-0.5 * x * x); }
 
@@ -261,7 +281,7 @@ ELBO_HD float normal_cdf(float x) {
   ratio = fma(fma(-ratio, a + 4.0f, p), inverse, ratio);  // the quotient, rounded once
   const float square = a * a;
   const float lost = fma(a, a, -square);
-  const float lower = ratio * detail::exp_corrected(-0.5f * square, -0.5f * lost);
+  const float lower = detail::scaled_exp(ratio, -0.5f * square, -0.5f * lost);
   return x > 0.0f ? 1.0f - lower : lower;
 }
 ELBO_HD double normal_cdf(double x) { return 0.5 * ::erfc(-0.70710678118654752440 * x); }
