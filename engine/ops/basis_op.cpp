@@ -137,15 +137,15 @@ Tensor slice_cols(Tape& tape, const Tensor& x, int64_t begin, int64_t end) {
     const std::optional<Tensor> dy = t.upstream(y);
     const GradSlot slot = dy ? t.grad_slot(x) : GradSlot{};
     if (!slot) return;
-    if (slot.mode == GradMode::write && width < x.shape[1]) {
-      // The columns outside the slice get no gradient from here, but they do get a value.
+    const bool clear_rest = slot.mode == GradMode::write && width < x.shape[1];
+    if (clear_rest) {  // the columns outside the slice get no gradient from here, but need a value
       t.op("slice_cols_clear", {slot.dx}, {slot.dx}, [&](const Exec& exec) {
         with_element_type("slice_cols", x, [&]<class T>(T) {
           fill(exec, x.size(), Compute<T>{0}, slot.dx.as<T>());
         });
       });
     }
-    copy_cols(t, "slice_cols_backward", *dy, 0, slot.dx, begin, width, GradMode::add);
+    copy_cols(t, "slice_cols_backward", *dy, 0, slot.dx, begin, width, slot.mode);
   });
   return y;
 }

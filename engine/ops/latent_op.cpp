@@ -1,6 +1,6 @@
 #include "engine/ops/latent_op.h"
 
-#include "kernels/elementwise.h"
+#include "engine/ops/basis_op.h"
 #include "kernels/reparam_kl.h"
 
 namespace elbo {
@@ -77,15 +77,7 @@ LatentSample reparam_kl(Tape& tape, const Tensor& stats, const NoiseSource& nois
 
 Tensor posterior_mean(Tape& tape, const Tensor& stats) {
   check_stats("posterior_mean", stats);
-  const int64_t batch = stats.shape[0], dim = stats.shape[1] / 2;
-  const Tensor mu = tape.new_value({batch, dim}, stats.dtype);
-  tape.op("posterior_mean", {stats}, {mu}, [&](const Exec& exec) {
-    with_element_type("posterior_mean", stats, [&]<class T>(T) {
-      copy_matrix(exec, batch, dim, static_cast<const T*>(stats.as<T>()), 2 * dim, mu.as<T>(), dim,
-                  GradMode::write);
-    });
-  });
-  return mu;
+  return slice_cols(tape, stats, 0, stats.shape[1] / 2);
 }
 
 }  // namespace elbo

@@ -1,0 +1,215 @@
+#include "tests/engine/op_table.h"
+
+#include "engine/ops/basis_op.h"
+#include "engine/ops/latent_op.h"
+#include "engine/ops/likelihood_op.h"
+#include "engine/ops/linear_op.h"
+
+namespace elbo {
+namespace {
+
+// Row counts and widths around what kernels treat specially, small enough for element-wise checks.
+struct Size {
+  int64_t rows, cols;
+};
+constexpr Size kSizes[] = {{0, 3}, {1, 1}, {1, 4}, {3, 1}, {2, 3},  {3, 5},
+                           {4, 4}, {2, 7}, {5, 8}, {7, 3}, {2, 17}, {1, 33}};
+constexpr Activation kActivations[] = {
+    Activation::identity, Activation::relu, Activation::leaky_relu, Activation::tanh,
+    Activation::sigmoid,  Activation::silu, Activation::gelu,       Activation::softplus};
+
+std::string size_name(Size size) { return concat(size.rows, "x", size.cols); }
+
+OpEntry unary(const std::string& op, Tensor (*apply)(Tape&, const Tensor&)) {
+  OpEntry entry{op, {}};
+  for (Size size : kSizes) {
+    OpCase sample;
+    sample.name = size_name(size);
+    sample.leaves = {Shape{size.rows, size.cols}};
+    sample.run = [apply](OpInputs& in) { return OpOutputs{{apply(in.tape, in.leaves[0])}, {}}; };
+    entry.cases.push_back(sample);
+  }
+  return entry;
+}
+
+OpEntry binary(const std::string& op, Tensor (*apply)(Tape&, const Tensor&, const Tensor&)) {
+  OpEntry entry{op, {}};
+  for (Size size : kSizes) {
+    OpCase sample;
+    sample.name = size_name(size);
+    sample.leaves = {Shape{size.rows, size.cols}, Shape{size.rows, size.cols}};
+    sample.run = [apply](OpInputs& in) {
+      return OpOutputs{{apply(in.tape, in.leaves[0], in.leaves[1])}, {}};
+    };
+    entry.cases.push_back(sample);
+    // The same tensor twice: the second contribution to its gradient must add.
+    sample.name += "_same_operand";
+    sample.leaves.pop_back();
+    sample.run = [apply](OpInputs& in) {
+      return OpOutputs{{apply(in.tape, in.leaves[0], in.leaves[0])}, {}};
+    };
+    entry.cases.push_back(sample);
+  }
+  return entry;
+}
+
+OpEntry activation_entry() {
+  OpEntry entry{"activation", {}};
+  for (Activation kind : kActivations) {
+    for (Size size : kSizes) {
+      OpCase sample;
+      sample.name = concat(activation_name(kind), "_", size_name(size));
+      sample.leaves = {Shape{size.rows, size.cols}};
+      sample.range = 3.0;
+      sample.keep_away = 0.05;  // ten difference steps and more from the kink of ReLU
+      sample.run = [kind](OpInputs& in) {
+        return OpOutputs{{activation(in.tape, in.leaves[0], kind)}, {}};
+      };
+      entry.cases.push_back(sample);
+    }
+  }
+  return entry;
+}
+
+// One layer, and two in a row: there the first one's activation rides in the second one's product.
+OpEntry linear_entry() {
+  OpEntry entry{"linear", {}};
+  for (Activation kind : kActivations) {
+    // Kinks cannot be kept away from inside a product; ReLUs are covered by activation() and, as
+    // a whole, by kernels' own tests. Their slopes are checked here where no kink is near.
+    for (Size size : kSizes) {
+      const int64_t out = size.cols % 4 + 2;
+      OpCase one;
+      one.name = concat(activation_name(kind), "_", size_name(size), "_to_", out);
+      one.leaves = {Shape{size.rows, size.cols}};
+      one.params = {Shape{out, size.cols}, Shape{out}};
+      one.run = [kind](OpInputs& in) {
+        const Tensor y =
+            linear(in.tape, in.params, in.leaves[0], in.param_ids[0], &in.param_ids[1], kind);
+        return OpOutputs{{y}, {}};
+      };
+      entry.cases.push_back(one);
+      OpCase two = one;
+      two.name += "_then_3";
+      two.params.push_back(Shape{3, out});
+      two.run = [kind](OpInputs& in) {
+        const Tensor hidden =
+            linear(in.tape, in.params, in.leaves[0], in.param_ids[0], &in.param_ids[1], kind);
+        const Tensor y =
+            linear(in.tape, in.params, hidden, in.param_ids[2], nullptr, Activation::identity);
+        return OpOutputs{{y}, {}};
+      };
+      entry.cases.push_back(two);
+      OpCase shared = two;  // the hidden layer has two consumers: nothing may be fused
+      shared.name += "_shared";
+      shared.run = [kind](OpInputs& in) {
+        const Tensor hidden =
+            linear(in.tape, in.params, in.leaves[0], in.param_ids[0], &in.param_ids[1], kind);
+        const Tensor y =
+            linear(in.tape, in.params, hidden, in.param_ids[2], nullptr, Activation::identity);
+        const Tensor w =
+            linear(in.tape, in.params, hidden, in.param_ids[2], nullptr, Activation::tanh);
+        return OpOutputs{{y, w}, {}};
+      };
+      entry.cases.push_back(shared);
+    }
+  }
+  return entry;
+}
+
+OpEntry reparam_entry() {
+  OpEntry entry{"reparam_kl", {}};
+  for (Size size : kSizes) {
+    OpCase sample;
+    sample.name = size_name(size);
+    sample.leaves = {Shape{size.rows, 2 * size.cols}};
+    sample.range = 2.0;
+    sample.run = [](OpInputs& in) {
+      NoiseSource noise{};
+      noise.seed = 5;
+      const LatentSample latent = reparam_kl(in.tape, in.leaves[0], noise, in.row_weight);
+      return OpOutputs{{latent.z}, {latent.kl}};
+    };
+    entry.cases.push_back(sample);
+    sample.name += "_wide_logvar";  // where the log-variance is compressed
+    sample.range = 14.0;
+    entry.cases.push_back(sample);
+  }
+  return entry;
+}
+
+using Nll = Tensor (*)(Tape&, const Tensor&, const Tensor&, const RowWeight&);
+
+OpEntry likelihood_entry(const std::string& op, Nll nll) {
+  OpEntry entry{op, {}};
+  for (Size size : kSizes) {
+    OpCase sample;
+    sample.name = size_name(size);
+    sample.leaves = {Shape{size.rows, size.cols}};
+    sample.constants = {Shape{size.rows, size.cols}};
+    sample.range = 4.0;
+    sample.unit_constants = true;
+    sample.run = [nll](OpInputs& in) {
+      return OpOutputs{{}, {nll(in.tape, in.leaves[0], in.constants[0], in.row_weight)}};
+    };
+    entry.cases.push_back(sample);
+  }
+  return entry;
+}
+
+OpEntry cross_entropy_entry() {
+  OpEntry entry{"cross_entropy", {}};
+  for (Size size : kSizes) {
+    OpCase sample;
+    sample.name = size_name(size);
+    sample.leaves = {Shape{size.rows, size.cols}};
+    sample.range = 4.0;
+    sample.classes = static_cast<int>(size.cols);
+    sample.run = [](OpInputs& in) {
+      return OpOutputs{{}, {cross_entropy(in.tape, in.leaves[0], in.labels, in.row_weight)}};
+    };
+    entry.cases.push_back(sample);
+  }
+  return entry;
+}
+
+std::vector<OpEntry> make_table() {
+  std::vector<OpEntry> table;
+  table.push_back(linear_entry());
+  table.push_back(activation_entry());
+  table.push_back(reparam_entry());
+  table.push_back(likelihood_entry("bernoulli_nll", bernoulli_nll));
+  table.push_back(likelihood_entry(
+      "gaussian_nll", [](Tape& tape, const Tensor& mean, const Tensor& x, const RowWeight& weight) {
+        return gaussian_nll(tape, mean, x, -0.7f, weight);
+      }));
+  table.push_back(cross_entropy_entry());
+  table.push_back(binary("add", add));
+  table.push_back(binary("mul", mul));
+  table.push_back(binary("concat_cols", concat_cols));
+  table.push_back(unary("posterior_mean", [](Tape& tape, const Tensor& x) {
+    return posterior_mean(tape, concat_cols(tape, x, x));
+  }));
+  table.push_back(unary("scale", [](Tape& tape, const Tensor& x) { return scale(tape, x, -1.5); }));
+  table.push_back(unary("slice_cols", [](Tape& tape, const Tensor& x) {
+    return slice_cols(tape, x, x.shape[1] / 3, x.shape[1]);
+  }));
+  table.push_back(
+      unary("repeat_rows", [](Tape& tape, const Tensor& x) { return repeat_rows(tape, x, 3); }));
+  table.push_back(unary("sum_rows", sum_rows));
+  table.push_back(unary("sum_all", sum_all));
+  table.push_back(unary("logsumexp_rows", logsumexp_rows));
+  table.push_back(unary("reshape", [](Tape& tape, const Tensor& x) {
+    return reshape(tape, x, Shape{x.shape[1], x.shape[0]});
+  }));
+  return table;
+}
+
+}  // namespace
+
+const std::vector<OpEntry>& op_table() {
+  static const std::vector<OpEntry> table = make_table();
+  return table;
+}
+
+}  // namespace elbo

@@ -1,0 +1,136 @@
+// The same properties for every op of the table: gradients exact in double, right in fp32 on every
+// device, and no op without an entry.
+#include "tests/engine/op_table.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <regex>
+#include <set>
+
+#include "engine/ops/basis_op.h"
+#include "tests/support/device.h"
+
+namespace elbo {
+namespace {
+
+// Central differences of fourth order with h = 1e-3 in double: truncation about h^4, rounding about
+// eps / h, both near 1e-12 for functions of order one; the largest gradient is not much below one.
+constexpr double kGradientTolerance = 1e-8;
+// fp32 against double: sums of at most a few hundred products, errors measured in the largest gradient.
+constexpr double kFp32Tolerance = 2e-5;
+
+struct NamedCase {
+  std::string op;
+  OpCase sample;
+};
+
+std::vector<NamedCase> all_cases() {
+  std::vector<NamedCase> cases;
+  for (const OpEntry& entry : op_table()) {
+    for (const OpCase& sample : entry.cases) cases.push_back({entry.op, sample});
+  }
+  return cases;
+}
+
+std::string case_name(const testing::TestParamInfo<NamedCase>& info) {
+  return info.param.op + "_" + info.param.sample.name;
+}
+void PrintTo(const NamedCase& named, std::ostream* out) {
+  *out << named.op << " " << named.sample.name;
+}
+
+// Values whose gradients are smooth around them: a ReLU whose argument crosses zero within the
+// difference's reach shows as disagreement between two step sizes, not as an error.
+OpValues smooth_values(const OpCase& sample) {
+  for (uint64_t seed = 1;; ++seed) {
+    OpValues values = draw_values(sample, seed);
+    if (gradient_error(sample, values, 1e-3) <= kGradientTolerance) return values;
+    if (seed == 8) return values;
+  }
+}
+
+class OpTable : public testing::TestWithParam<NamedCase> {};
+
+TEST_P(OpTable, BackwardIsTheDerivativeOfForward) {
+  const OpCase& sample = GetParam().sample;
+  const bool has_kinks = sample.name.find("relu") != std::string::npos && GetParam().op == "linear";
+  const OpValues values = has_kinks ? smooth_values(sample) : draw_values(sample, 1);
+  EXPECT_LE(gradient_error(sample, values), kGradientTolerance);
+}
+
+TEST_P(OpTable, Fp32AgreesWithDoubleOnEveryDevice) {
+  const OpCase& sample = GetParam().sample;
+  for (Device device : available_devices()) {
+    if (device == Device::cuda && !why_no_cuda().empty()) GTEST_SKIP() << why_no_cuda();
+    EXPECT_LE(fp32_error(sample, draw_values(sample, 3), device), kFp32Tolerance)
+        << (device == Device::cuda ? "cuda" : "cpu");
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Ops, OpTable, testing::ValuesIn(all_cases()), case_name);
+
+TEST(OpTableItself, HasAnEntryForEveryOpDeclaredInEngineOps) {
+  std::set<std::string> tested;
+  for (const OpEntry& entry : op_table()) tested.insert(entry.op);
+  // Ops without a derivative to check: shown by name, with a test of their own below.
+  const std::set<std::string> elsewhere = {"detach", "scale_grad"};
+  const std::regex declaration(R"(^(Tensor|LatentSample) (\w+)\()");
+  std::set<std::string> declared;
+  for (const auto& file :
+       std::filesystem::directory_iterator(std::string(ELBO_SOURCE_DIR) + "/engine/ops")) {
+    if (file.path().extension() != ".h") continue;
+    std::ifstream in(file.path());
+    for (std::string line; std::getline(in, line);) {
+      std::smatch match;
+      if (std::regex_search(line, match, declaration)) declared.insert(match[2]);
+    }
+  }
+  EXPECT_GE(declared.size(), 15u) << "the headers were not read";
+  for (const std::string& op : declared) {
+    EXPECT_TRUE(tested.count(op) || elsewhere.count(op)) << op << " has no entry in the op table";
+  }
+}
+
+// y = x * detach(x) has derivative x, not 2x; scale_grad changes the gradient and not the value.
+TEST(OpTableItself, GradientsThatAreNotDerivatives) {
+  OpCase detached;
+  detached.leaves = {Shape{2, 3}};
+  detached.run = [](OpInputs& in) {
+    return OpOutputs{{mul(in.tape, in.leaves[0], detach(in.leaves[0]))}, {}};
+  };
+  OpCase plain = detached, reversed = detached;
+  plain.run = [](OpInputs& in) {
+    return OpOutputs{{mul(in.tape, in.leaves[0], in.leaves[0])}, {}};
+  };
+  reversed.run = [](OpInputs& in) {
+    const Tensor x = scale_grad(in.tape, in.leaves[0], -2.0);
+    return OpOutputs{{mul(in.tape, x, x)}, {}};
+  };
+  const OpValues values = draw_values(plain, 1);
+  const OpGradients once = run_op(detached, values, Device::cpu, DType::f64);
+  const OpGradients twice = run_op(plain, values, Device::cpu, DType::f64);
+  const OpGradients back = run_op(reversed, values, Device::cpu, DType::f64);
+  EXPECT_EQ(once.objective, twice.objective);
+  EXPECT_EQ(back.objective, twice.objective);
+  for (size_t i = 0; i < 6; ++i) {
+    EXPECT_DOUBLE_EQ(2 * once.leaves[0][i], twice.leaves[0][i]);
+    EXPECT_DOUBLE_EQ(-2 * twice.leaves[0][i], back.leaves[0][i]);
+  }
+}
+
+// The check itself must be able to fail: a backward with the wrong sign, and one that is 1e-6 off.
+TEST(GradientCheckItself, NoticesAWrongBackward) {
+  for (double factor : {-1.0, 1.0 + 1e-6}) {
+    OpCase wrong;
+    wrong.leaves = {Shape{2, 3}};
+    wrong.run = [factor](OpInputs& in) {
+      return OpOutputs{{mul(in.tape, scale_grad(in.tape, in.leaves[0], factor), in.leaves[0])}, {}};
+    };
+    EXPECT_GT(gradient_error(wrong, draw_values(wrong, 1)), 1e-7) << factor;
+  }
+}
+
+}  // namespace
+}  // namespace elbo
