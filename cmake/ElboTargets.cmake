@@ -21,9 +21,9 @@ function(elbo_device_sources target)
       # calls. Only memory accesses are wanted, and all of them: by default a read just before a write
       # to the same place is left out, which would hide reads of unwritten memory.
       list(APPEND flags -fsanitize=thread
-        "SHELL:-mllvm -tsan-instrument-read-before-write=1"
-        "SHELL:-mllvm -tsan-instrument-atomics=0"
-        "SHELL:-mllvm -tsan-instrument-func-entry-exit=0")
+        -mllvm -tsan-instrument-read-before-write=1
+        -mllvm -tsan-instrument-atomics=0
+        -mllvm -tsan-instrument-func-entry-exit=0)
     endif()
   endif()
   set_source_files_properties(${ARGN} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "${flags}")

@@ -140,9 +140,14 @@ const char* short_path(const char* path) {
 }
 
 std::string source_line(uintptr_t code_address) {
-  std::string line = addr2line("", code_address);
-  line.resize(std::min(line.size(), line.find(" (discriminator")));
-  return short_path(line.c_str());
+  static auto& lines = *new std::map<uintptr_t, std::string>;
+  const auto [entry, is_new] = lines.try_emplace(code_address);
+  if (is_new) {
+    std::string line = addr2line("", code_address);
+    line.resize(std::min(line.size(), line.find(" (discriminator")));
+    entry->second = short_path(line.c_str());
+  }
+  return entry->second;
 }
 
 const char* mangled_name(const void* function) {
