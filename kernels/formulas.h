@@ -14,15 +14,22 @@
 
 namespace elbo::formulas {
 
-// Found for float and double here, for dual numbers by their own namespace.
+// Found for float and double here, for dual numbers by their own namespace. Without this list an
+// unqualified sqrt(float) would quietly be libm's, in double.
 using math::abs;
 using math::exp;
 using math::expm1;
 using math::expm1_minus_x;
 using math::fma;
+using math::log;
 using math::log1p;
+using math::normal_cdf;
+using math::normal_pdf;
 using math::positive_part;
 using math::sigmoid;
+using math::softplus;
+using math::sqrt;
+using math::tanh;
 
 // ---- Log-variance ------------------------------------------------------------------------------
 

@@ -1,13 +1,13 @@
 // Random numbers addressed by what they are for: (seed, purpose, step, sample, draw, dimension).
 //
 // Every number is a pure function of that address. So backward recomputes the noise of forward in
-// place of storing it, a resumed run continues the stream with nothing restored, batches may be cut
-// differently, and both devices see the same bits.
+// place of storing it, a resumed run continues the stream with nothing restored, an evaluation may be
+// cut into any batches, and both devices see the same bits.
 //
 //   key      k0 = seed low 32 bits               k1 = seed high 32 bits
 //   counter  c0 = dimension / 4                  one Philox call serves four dimensions
-//            c1 = global sample index            place in the data set or in the generated set, not
-//                                                in the batch
+//            c1 = sample                       the row's place in its set (binarise, evaluate,
+//                                              prior) or in the step's batch (latent)
 //            c2 = step, low 32 bits
 //            c3 = purpose << 24 | step bits 32..39 << 16 | draw
 //
