@@ -2,6 +2,7 @@
 // fails when an op of those headers has no entry here.
 #pragma once
 
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,9 @@ struct OpEntry {
   std::string op;  // the function's name
   std::vector<OpCase> cases;
 };
+
+// What GoogleTest prints for a parameter.
+inline void PrintTo(const OpEntry& entry, std::ostream* out) { *out << entry.op; }
 
 const std::vector<OpEntry>& op_table();
 
