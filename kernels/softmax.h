@@ -41,7 +41,7 @@ struct SoftmaxCrossEntropy {
   int64_t rows, cols;
   Compute<T>* loss = nullptr;  // either output may be left out
   T* dlogits = nullptr;
-  BasicLossWeight<Compute<T>> weight;  // values are required with dlogits
+  BasicLossWeight<Compute<T>> weight = {};  // values are required with dlogits
   GradMode mode = GradMode::write;
 };
 
