@@ -36,7 +36,7 @@ struct BernoulliNll {
   int64_t batch, dim;
   Compute<T>* nll = nullptr;
   T* dlogits = nullptr;
-  BasicLossWeight<Compute<T>> weight;  // values are required with dlogits
+  BasicLossWeight<Compute<T>> weight = {};  // values are required with dlogits
   GradMode mode = GradMode::write;
 };
 

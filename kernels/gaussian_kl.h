@@ -43,7 +43,7 @@ struct GaussianKlBackward {
   const T* logvar;
   int64_t row_stride;
   int64_t batch, dim;
-  BasicLossWeight<Compute<T>> dkl;
+  BasicLossWeight<Compute<T>> dkl = {};
   T* dmu;
   T* dlogvar;
   int64_t grad_row_stride;

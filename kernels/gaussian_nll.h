@@ -41,8 +41,8 @@ struct GaussianNll {
   Compute<T>* nll = nullptr;
   T* dmean = nullptr;
   Compute<T>* dlog_variance = nullptr;
-  BasicLossWeight<Compute<T>> weight;  // values are required with dmean and with dlog_variance
-  GradMode mode = GradMode::write;     // of dmean
+  BasicLossWeight<Compute<T>> weight = {};  // values are required with dmean and with dlog_variance
+  GradMode mode = GradMode::write;          // of dmean
 };
 
 template <class T, class Target>

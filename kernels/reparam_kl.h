@@ -40,7 +40,7 @@ struct ReparamKlForward {
   T* z;
   Compute<T>* kl = nullptr;
   int64_t batch, dim;
-  NoiseSource noise;
+  NoiseSource noise = {};
 };
 
 template <class T>
@@ -49,13 +49,13 @@ struct ReparamKlBackward {
   const T* logvar;
   int64_t row_stride;
   const T* dz = nullptr;
-  BasicLossWeight<Compute<T>> dkl;
+  BasicLossWeight<Compute<T>> dkl = {};
   T* dmu;
   T* dlogvar;
   int64_t grad_row_stride;
   GradMode mode = GradMode::write;
   int64_t batch, dim;
-  NoiseSource noise;
+  NoiseSource noise = {};
 };
 
 template <class T>
