@@ -14,7 +14,7 @@ namespace {
 
 #ifdef __SANITIZE_ADDRESS__
 constexpr int kDisksPerCut =
-    40;  // the sanitizer is ten times slower; the plain build does the rest
+    60;  // the sanitizer is ten times slower; the plain build does the rest
 #else
 constexpr int kDisksPerCut = 600;
 #endif

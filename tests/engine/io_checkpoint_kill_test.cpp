@@ -15,7 +15,11 @@
 namespace elbo {
 namespace {
 
+#ifdef __SANITIZE_ADDRESS__
+constexpr int kKills = 40;  // forking a process with shadow memory takes a tenth of a second
+#else
 constexpr int kKills = 300;
+#endif
 constexpr size_t kWeights =
     4096;  // files of 16 to 32 KiB, so that kills also hit half-written ones
 
