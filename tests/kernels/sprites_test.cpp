@@ -179,8 +179,11 @@ TEST(SpriteImage, OrientationTurnsCounterClockwise) {
       const float pixel =
           sprite_pixel({heart, 5, 10 * quarter, 16, 16}, n, row + kReach * step[direction][0],
                        col + kReach * step[direction][1]);
-      if (direction == quarter) EXPECT_EQ(pixel, 1.0f) << "tip, quarter " << quarter;
-      if (direction == (quarter + 2) % 4) EXPECT_EQ(pixel, 0.0f) << "notch, quarter " << quarter;
+      if (direction == quarter) {
+        EXPECT_EQ(pixel, 1.0f) << "tip, quarter " << quarter;
+      } else if (direction == (quarter + 2) % 4) {
+        EXPECT_EQ(pixel, 0.0f) << "notch, quarter " << quarter;
+      }
     }
   }
   // An ellipse an eighth turned rises to the right.
