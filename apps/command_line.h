@@ -25,8 +25,8 @@ struct Flag {
   std::string value;  // in --help: "N"
   std::string group;  // heading in --help; headings stand in the order of their first flag
   std::string doc;
-  std::string fallback;     // the default, as shown in --help
-  std::string environment;  // as shown in --help
+  std::string fallback = {};     // the default, as shown in --help
+  std::string environment = {};  // as shown in --help
 };
 
 struct CommandLine {

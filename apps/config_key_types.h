@@ -20,15 +20,11 @@ inline constexpr int64_t kWidestLayer =
     65536;  // far beyond use; keeps typing errors from allocating
 inline constexpr size_t kMostLayers = 32;
 
-struct Flag {
-  std::string name;  // empty: no flag of its own
-  char letter = 0;
-};
-
 struct About {
   const char* group;
-  Flag flag;
-  std::string doc;
+  const char* doc;
+  const char* flag = "";  // none of its own: --set reaches every key
+  char letter = 0;
 };
 
 inline ConfigKey base_key(const char* name, const About& about, std::string value,
@@ -36,8 +32,8 @@ inline ConfigKey base_key(const char* name, const About& about, std::string valu
   ConfigKey key;
   key.name = name;
   key.group = about.group;
-  key.flag = about.flag.name;
-  key.letter = about.flag.letter;
+  key.flag = about.flag;
+  key.letter = about.letter;
   key.value = std::move(value);
   key.doc = about.doc;
   key.expected = std::move(expected);

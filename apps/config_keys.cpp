@@ -36,52 +36,47 @@ std::vector<std::pair<std::string, InitKind>> init_choices() {
 }
 
 void add_data_keys(std::vector<ConfigKey>& keys) {
-  keys.push_back(choice_key(ELBO_MEMBER(data.kind), {kData, {}, "where images come from"},
+  keys.push_back(choice_key(ELBO_MEMBER(data.kind), {kData, "where images come from"},
                             std::vector<std::pair<std::string, DataKind>>{
                                 {"idx", DataKind::idx}, {"sprites", DataKind::sprites}}));
   keys.push_back(text_key(ELBO_MEMBER(data.path),
-                          {kData, {"--data"}, "directory of IDX files, plain or .gz"}, "DIR"));
+                          {kData, "directory of IDX files, plain or .gz", "--data"}, "DIR"));
   keys.push_back(
       choice_key(ELBO_MEMBER(data.binarise),
                  {kData,
-                  {},
                   "make pixels 0 or 1: never, at one half, or by chance anew "
                   "each time an image is seen"},
                  std::vector<std::pair<std::string, Binarise>>{{"none", Binarise::none},
                                                                {"threshold", Binarise::threshold},
                                                                {"dynamic", Binarise::dynamic}}));
   keys.push_back(integer_key(ELBO_MEMBER(data.resolution),
-                             {kData, {}, "sprites: width and height in pixels"}, 8, 1024));
+                             {kData, "sprites: width and height in pixels"}, 8, 1024));
   keys.push_back(integer_key(ELBO_MEMBER(data.train_samples),
-                             {kData, {}, "use only so many training images; 0: all"}, 0,
-                             kUnbounded));
+                             {kData, "use only so many training images; 0: all"}, 0, kUnbounded));
   keys.push_back(integer_key(ELBO_MEMBER(data.test_samples),
-                             {kData, {}, "use only so many test images; 0: all"}, 0, kUnbounded));
+                             {kData, "use only so many test images; 0: all"}, 0, kUnbounded));
 }
 
 void add_model_keys(std::vector<ConfigKey>& keys) {
-  keys.push_back(choice_key(ELBO_MEMBER(model.kind),
-                            {kModel, {}, "variational or plain autoencoder"},
+  keys.push_back(choice_key(ELBO_MEMBER(model.kind), {kModel, "variational or plain autoencoder"},
                             std::vector<std::pair<std::string, ModelKind>>{
                                 {"mlp-vae", ModelKind::mlp_vae}, {"mlp-ae", ModelKind::mlp_ae}}));
   keys.push_back(widths_key(ELBO_MEMBER(model.hidden),
                             {kModel,
-                             {},
                              "encoder widths from image to latent; the decoder mirrors "
                              "them"}));
   keys.push_back(integer_key(ELBO_MEMBER(model.latent_dim),
-                             {kModel, {"--latent-dim", 'z'}, "latent dimensions"}, 1, 65536));
-  keys.push_back(choice_key(ELBO_MEMBER(model.activation), {kModel, {}, "between hidden layers"},
+                             {kModel, "latent dimensions", "--latent-dim", 'z'}, 1, 65536));
+  keys.push_back(choice_key(ELBO_MEMBER(model.activation), {kModel, "between hidden layers"},
                             activation_choices()));
   keys.push_back(
-      choice_key(ELBO_MEMBER(model.init), {kModel, {}, "how weights start"}, init_choices()));
+      choice_key(ELBO_MEMBER(model.init), {kModel, "how weights start"}, init_choices()));
   keys.push_back(choice_key(
-      ELBO_MEMBER(model.likelihood), {kModel, {}, "of pixels given a latent"},
+      ELBO_MEMBER(model.likelihood), {kModel, "of pixels given a latent"},
       std::vector<std::pair<std::string, LikelihoodKind>>{{"bernoulli", LikelihoodKind::bernoulli},
                                                           {"gaussian", LikelihoodKind::gaussian}}));
   keys.push_back(number_key(ELBO_MEMBER(model.log_variance),
                             {kModel,
-                             {},
                              "of the Gaussian likelihood; 0 makes it half the squared "
                              "error"},
                             {-20, 20}));
@@ -89,89 +84,88 @@ void add_model_keys(std::vector<ConfigKey>& keys) {
 
 void add_optimizer_keys(std::vector<ConfigKey>& keys) {
   keys.push_back(choice_key(
-      ELBO_MEMBER(train.optimizer.kind), {kTraining, {}, "update rule"},
+      ELBO_MEMBER(train.optimizer.kind), {kTraining, "update rule"},
       std::vector<std::pair<std::string, OptimizerKind>>{{"adam", OptimizerKind::adam},
                                                          {"adamw", OptimizerKind::adamw},
                                                          {"sgd", OptimizerKind::sgd},
                                                          {"adagrad", OptimizerKind::adagrad}}));
   keys.push_back(number_key(ELBO_MEMBER(train.optimizer.beta1),
-                            {kTraining, {}, "adam, adamw: memory of the gradient"}, {0, 1, true}));
+                            {kTraining, "adam, adamw: memory of the gradient"}, {0, 1, true}));
   keys.push_back(number_key(ELBO_MEMBER(train.optimizer.beta2),
-                            {kTraining, {}, "adam, adamw: memory of its square"}, {0, 1, true}));
+                            {kTraining, "adam, adamw: memory of its square"}, {0, 1, true}));
   keys.push_back(number_key(ELBO_MEMBER(train.optimizer.epsilon),
-                            {kTraining, {}, "adam, adamw, adagrad: added to the root"}, {0, 1}));
+                            {kTraining, "adam, adamw, adagrad: added to the root"}, {0, 1}));
   keys.push_back(number_key(ELBO_MEMBER(train.optimizer.weight_decay),
-                            {kTraining, {}, "pulls weights towards 0"}, {0, 1e3}));
+                            {kTraining, "pulls weights towards 0"}, {0, 1e3}));
   keys.push_back(
-      number_key(ELBO_MEMBER(train.optimizer.momentum), {kTraining, {}, "sgd"}, {0, 1, true}));
-  keys.push_back(switch_key(ELBO_MEMBER(train.optimizer.nesterov), {kTraining, {}, "sgd"}));
+      number_key(ELBO_MEMBER(train.optimizer.momentum), {kTraining, "sgd"}, {0, 1, true}));
+  keys.push_back(switch_key(ELBO_MEMBER(train.optimizer.nesterov), {kTraining, "sgd"}));
 }
 
 void add_training_keys(std::vector<ConfigKey>& keys) {
   keys.push_back(integer_key(ELBO_MEMBER(train.batch_size),
-                             {kTraining, {"--batch-size", 'b'}, "images per step"}, 1, 1 << 20));
+                             {kTraining, "images per step", "--batch-size", 'b'}, 1, 1 << 20));
   keys.push_back(integer_key(ELBO_MEMBER(train.epochs),
-                             {kTraining, {"--epochs", 'e'}, "passes over the training set"}, 0,
+                             {kTraining, "passes over the training set", "--epochs", 'e'}, 0,
                              1000000));
   keys.push_back(integer_key(ELBO_MEMBER(train.max_steps),
-                             {kTraining, {"--max-steps"}, "stop after so many steps; 0: no limit"},
-                             0, kUnbounded));
+                             {kTraining, "stop after so many steps; 0: no limit", "--max-steps"}, 0,
+                             kUnbounded));
   keys.push_back(switch_key(ELBO_MEMBER(train.drop_last),
-                            {kTraining, {}, "leave out an epoch's last, smaller batch"}));
+                            {kTraining, "leave out an epoch's last, smaller batch"}));
   keys.push_back(schedule_key(ELBO_MEMBER(train.learning_rate),
-                              {kTraining, {"--lr"}, "learning rate, or a schedule"}));
+                              {kTraining, "learning rate, or a schedule", "--lr"}));
   keys.push_back(number_key(ELBO_MEMBER(train.beta),
-                            {kTraining, {"--beta"}, "weight of the KL term; 1 is the ELBO"},
+                            {kTraining, "weight of the KL term; 1 is the ELBO", "--beta"},
                             {0, 1e6}));
   keys.push_back(schedule_key(ELBO_MEMBER(train.kl_schedule),
-                              {kTraining, {}, "multiplies beta, or a schedule that does"}));
+                              {kTraining, "multiplies beta, or a schedule that does"}));
   keys.push_back(number_key(ELBO_MEMBER(train.clip_grad),
-                            {kTraining, {"--clip-grad"}, "largest gradient norm; 0: no limit"},
+                            {kTraining, "largest gradient norm; 0: no limit", "--clip-grad"},
                             {0, 1e9}));
   keys.push_back(integer_key(ELBO_MEMBER(train.seed),
-                             {kTraining, {"--seed", 's'}, "of weights, order and noise"}, 0,
+                             {kTraining, "of weights, order and noise", "--seed", 's'}, 0,
                              kUnbounded));
   keys.push_back(switch_key(ELBO_MEMBER(train.overfit_batch),
-                            {kDebug, {"--overfit-batch"}, "train on the first batch only"}));
+                            {kDebug, "train on the first batch only", "--overfit-batch"}));
   add_optimizer_keys(keys);  // a subsection comes last in its section of a TOML file
 }
 
 void add_output_keys(std::vector<ConfigKey>& keys) {
   keys.push_back(text_key(ELBO_MEMBER(output.dir),
-                          {kOutput, {"--out"}, "run directory; empty: runs/NAME"}, "DIR"));
+                          {kOutput, "run directory; empty: runs/NAME", "--out"}, "DIR"));
   keys.push_back(text_key(ELBO_MEMBER(output.name),
-                          {kOutput, {"--name"}, "name of the run; empty: date, time and preset"},
+                          {kOutput, "name of the run; empty: date, time and preset", "--name"},
                           "NAME"));
   keys.push_back(integer_key(ELBO_MEMBER(output.log_interval),
-                             {kOutput, {"--log-interval"}, "steps between lines of metrics"}, 1,
+                             {kOutput, "steps between lines of metrics", "--log-interval"}, 1,
                              kUnbounded));
-  keys.push_back(
-      integer_key(ELBO_MEMBER(output.save_interval),
-                  {kOutput, {"--save-interval"}, "steps between checkpoints; 0: one per epoch"}, 0,
-                  kUnbounded));
+  keys.push_back(integer_key(
+      ELBO_MEMBER(output.save_interval),
+      {kOutput, "steps between checkpoints; 0: one per epoch", "--save-interval"}, 0, kUnbounded));
   keys.push_back(integer_key(
       ELBO_MEMBER(output.sample_interval),
-      {kOutput, {"--sample-interval"}, "epochs between picture grids; 0: none"}, 0, kUnbounded));
-  keys.push_back(integer_key(
-      ELBO_MEMBER(output.eval_interval),
-      {kOutput, {"--eval-interval"}, "epochs between passes over the test set; 0: none"}, 0,
-      kUnbounded));
+      {kOutput, "epochs between picture grids; 0: none", "--sample-interval"}, 0, kUnbounded));
+  keys.push_back(
+      integer_key(ELBO_MEMBER(output.eval_interval),
+                  {kOutput, "epochs between passes over the test set; 0: none", "--eval-interval"},
+                  0, kUnbounded));
   keys.push_back(integer_key(ELBO_MEMBER(output.keep),
-                             {kOutput, {"--keep"}, "checkpoints kept besides the best"}, 2, 1000));
+                             {kOutput, "checkpoints kept besides the best", "--keep"}, 2, 1000));
 }
 
 void add_device_keys(std::vector<ConfigKey>& keys) {
-  ConfigKey device = text_key(ELBO_MEMBER(device), {kDevice, {"--device"}, "where to compute"},
-                              "auto|cpu|cuda[:N]");
+  ConfigKey device =
+      text_key(ELBO_MEMBER(device), {kDevice, "where to compute", "--device"}, "auto|cpu|cuda[:N]");
   keys.push_back(std::move(device));
   keys.push_back(
-      choice_key(ELBO_MEMBER(precision), {kDevice, {"--precision"}, "of products"},
+      choice_key(ELBO_MEMBER(precision), {kDevice, "of products", "--precision"},
                  std::vector<std::pair<std::string, Precision>>{{"fp32", Precision::fp32}}));
   keys.push_back(integer_key(ELBO_MEMBER(threads),
-                             {kDevice, {"--threads"}, "CPU threads; 0: as many as are allowed"}, 0,
+                             {kDevice, "CPU threads; 0: as many as are allowed", "--threads"}, 0,
                              1024));
   keys.push_back(switch_key(ELBO_MEMBER(check_finite),
-                            {kDebug, {"--check-finite"}, "check every op's output for NaN"}));
+                            {kDebug, "check every op's output for NaN", "--check-finite"}));
 }
 
 #undef ELBO_MEMBER

@@ -152,6 +152,18 @@ MergedConfig merge_config(Fs& fs, const ConfigSources& sources) {
   return Merger(fs, sources).merge();
 }
 
+RunConfig parse_written_config(std::string_view text, const std::string& file_name) {
+  RunConfig config;
+  for (const ConfigEntry& entry : read_config_text(text, file_name).entries) {
+    if (entry.key != "preset") {
+      apply(config, *find_config_key(entry.key), entry.value, entry.place);
+    } else if (const auto* name = entry.value.as<std::string>()) {
+      config.preset = *name;
+    }
+  }
+  return config;
+}
+
 CommandLineSetting parse_set_argument(const std::string& argument) {
   const size_t equals = argument.find('=');
   if (equals == std::string::npos || equals == 0) {

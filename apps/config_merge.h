@@ -37,6 +37,9 @@ struct MergedConfig {
 
 MergedConfig merge_config(Fs& fs, const ConfigSources& sources);
 
+// A configuration that a run left behind. Its preset is only a name by now: every value is there.
+RunConfig parse_written_config(std::string_view text, const std::string& file_name);
+
 // "key=value" of --set. Throws for an unknown key or a missing "=".
 CommandLineSetting parse_set_argument(const std::string& argument);
 

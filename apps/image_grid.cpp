@@ -63,20 +63,26 @@ Picture image_grid(const std::vector<float>& images, const ImageShape& shape,
   return picture;
 }
 
-std::vector<float> interleave_rows(const std::vector<float>& a, const std::vector<float>& b,
-                                   const ImageShape& shape, int64_t columns) {
-  ELBO_CHECK(a.size() == b.size() && columns > 0, "grid: ", a.size(), " and ", b.size(),
-             " values cannot stand in pairs of rows");
-  const int64_t count = count_of(a, shape);
+Picture paired_grid(const std::vector<float>& originals, const std::vector<float>& results,
+                    const ImageShape& shape, GridStyle style) {
+  ELBO_CHECK(originals.size() == results.size() && style.columns > 0, "grid: ", originals.size(),
+             " and ", results.size(), " values cannot stand in pairs of rows");
+  const int64_t count = count_of(originals, shape);
+  style.columns = std::min(style.columns, count);
+  // A short last row is filled up, so that the row below it starts at the left.
+  const int64_t missing = (style.columns - count % style.columns) % style.columns;
+  const float background = static_cast<float>(style.background) / 255.0f;
   std::vector<float> rows;
-  rows.reserve(2 * a.size());
-  for (int64_t first = 0; first < count; first += columns) {
-    const int64_t begin = first * shape.size();
-    const int64_t end = std::min(first + columns, count) * shape.size();
-    for (const std::vector<float>* images : {&a, &b})
-      rows.insert(rows.end(), images->begin() + begin, images->begin() + end);
+  for (int64_t first = 0; first < count; first += style.columns) {
+    const int64_t last = std::min(first + style.columns, count);
+    for (const std::vector<float>* images : {&originals, &results}) {
+      rows.insert(rows.end(), images->begin() + first * shape.size(),
+                  images->begin() + last * shape.size());
+      if (last == count)
+        rows.insert(rows.end(), static_cast<size_t>(missing * shape.size()), background);
+    }
   }
-  return rows;
+  return image_grid(rows, shape, style);
 }
 
 void write_png(Fs& fs, const std::string& path, const Picture& picture) {

@@ -33,9 +33,9 @@ struct GridStyle {
 Picture image_grid(const std::vector<float>& images, const ImageShape& shape,
                    const GridStyle& style = {});
 
-// The rows of a and b in turn: a's first row, b's first row, a's second row, ...
-std::vector<float> interleave_rows(const std::vector<float>& a, const std::vector<float>& b,
-                                   const ImageShape& shape, int64_t columns);
+// Originals and results in turn: a row of one above a row of the other, `columns` in each.
+Picture paired_grid(const std::vector<float>& originals, const std::vector<float>& results,
+                    const ImageShape& shape, GridStyle style);
 
 std::string png_bytes(const Picture& picture);
 

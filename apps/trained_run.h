@@ -58,4 +58,8 @@ class TrainedRun {
   std::unique_ptr<Inference> inference_;
 };
 
+// The test split of the run's data, or of another directory of IDX files; its images must have the
+// model's size.
+ImageData open_test_images(TrainedRun& run, const std::string& other_directory);
+
 }  // namespace elbo

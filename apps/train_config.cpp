@@ -1,0 +1,143 @@
+#include "apps/train_config.h"
+
+#include <array>
+#include <ctime>
+
+#include "apps/config_keys.h"
+#include "engine/io/blob.h"
+
+namespace elbo {
+namespace {
+
+// What may change when a run goes on: how long, how often, how much to keep, and where.
+bool may_change(const std::string& key) {
+  static const std::set<std::string> keys = {"train.epochs", "train.max_steps", "data.path",
+                                             "device",       "threads",         "check_finite"};
+  return keys.contains(key) || key.starts_with("output.");
+}
+
+std::vector<CommandLineSetting> command_line_settings(const Arguments& arguments) {
+  std::vector<CommandLineSetting> settings;
+  for (const ConfigKey& key : config_keys()) {
+    if (key.flag.empty() || !arguments.has(key.flag)) continue;
+    settings.push_back({key.name, key.value.empty() ? "true" : arguments.text(key.flag), key.flag});
+  }
+  for (const std::string& argument : arguments.all("--set"))
+    settings.push_back(parse_set_argument(argument));
+  return settings;
+}
+
+// --resume says where: a run directory, one of its checkpoints, or nothing (then --out or --name do).
+ResumePoint find_resume_point(Fs& fs, const std::string& given, const RunConfig& config) {
+  std::string path = given;
+  if (path.empty() || path == "latest") {
+    if (config.output.dir.empty() && config.output.name.empty()) {
+      throw Error(ErrorCode::usage,
+                  "--resume: which run? Name it: --resume DIR, or --out DIR --resume");
+    }
+    path = run_directory(config);
+  }
+  while (path.size() > 1 && path.ends_with('/')) path.pop_back();
+  const std::string checkpoints = join_path(path, "checkpoints");
+  if (is_directory(fs, checkpoints)) return {path, load_latest_checkpoint(fs, checkpoints)};
+  if (exists(fs, join_path(path, "state.json"))) {
+    const std::string run_dir = parent_path(parent_path(path));
+    return {run_dir.empty() ? "." : run_dir, load_checkpoint(fs, path)};
+  }
+  throw_error(ErrorCode::usage, "--resume: ", path,
+              " holds no checkpoints/; name the directory of a run, or one of its checkpoints");
+}
+
+void check_same_run(const RunConfig& now, const RunConfig& then, const ResumePoint& resume) {
+  for (const ConfigKey& key : config_keys()) {
+    const std::string wanted = key.toml(now), had = key.toml(then);
+    if (wanted == had || may_change(key.name)) continue;
+    throw_error(ErrorCode::usage, "--resume: ", key.name, " is ", wanted, " here and ", had, " in ",
+                resume.run_dir, "; leave it as it was, or start a new run");
+  }
+}
+
+void choose_machine(PlannedRun& plan) {
+  const std::set<std::string>& given = plan.merged.given;
+  plan.device = plan.merged.config.device;
+  plan.threads = plan.merged.config.threads;
+  if (!plan.resume) return;
+  const RunState& state = plan.resume->checkpoint.state;
+  if (!given.contains("threads")) plan.threads = state.threads;
+  if (!given.contains("device")) plan.device = state.device;
+}
+
+}  // namespace
+
+std::vector<Flag> config_flags() {
+  const RunConfig defaults;
+  std::vector<Flag> flags;
+  for (const ConfigKey& key : config_keys()) {
+    if (key.flag.empty()) continue;
+    const bool is_switch = key.value.empty();
+    std::string fallback = is_switch ? "" : key.toml(defaults);
+    if (fallback == "\"\"") fallback.clear();
+    if (key.is_text && fallback.size() > 2) fallback = fallback.substr(1, fallback.size() - 2);
+    flags.push_back({key.flag, key.letter, is_switch ? Takes::nothing : Takes::one_value, key.value,
+                     key.group, key.doc, fallback, key.environment()});
+  }
+  return flags;
+}
+
+std::string keys_without_flags_text() {
+  constexpr size_t kColumn = 28;
+  const RunConfig defaults;
+  std::string text =
+      "Keys without a flag of their own, for --set KEY=VALUE, TOML files and ELBO_KEY\n"
+      "(train.drop_last is ELBO_TRAIN_DROP_LAST), with their defaults\n";
+  for (const ConfigKey& key : config_keys()) {
+    if (!key.flag.empty()) continue;
+    std::string line = "  " + key.name;
+    line.resize(std::max(line.size() + 1, kColumn), ' ');
+    text += line + key.toml(defaults);
+    if (key.value.find('|') != std::string::npos) text += "  (" + key.value + ")";
+    text += "\n" + std::string(kColumn, ' ') + key.doc + "\n";
+  }
+  return text;
+}
+
+std::string run_directory(const RunConfig& config) {
+  if (!config.output.dir.empty()) return config.output.dir;
+  if (!config.output.name.empty()) return join_path("runs", config.output.name);
+  const std::time_t now = std::time(nullptr);
+  std::tm local{};
+  localtime_r(&now, &local);
+  std::array<char, 32> text{};
+  std::strftime(text.data(), text.size(), "%Y%m%d-%H%M%S", &local);
+  return concat("runs/", text.data(), config.preset.empty() ? "" : "-", config.preset);
+}
+
+PlannedRun plan_run(Fs& fs, const Arguments& arguments, std::vector<std::string> environment) {
+  ConfigSources sources;
+  sources.preset = arguments.text("--preset");
+  sources.files = arguments.all("--config");
+  sources.environment = std::move(environment);
+  sources.settings = command_line_settings(arguments);
+  PlannedRun plan;
+  plan.merged = merge_config(fs, sources);
+  choose_machine(plan);
+  if (!arguments.has("--resume")) return plan;
+  if (arguments.has("--overwrite"))
+    throw Error(ErrorCode::usage, "--overwrite and --resume exclude each other; drop one");
+  plan.resume = find_resume_point(fs, arguments.text("--resume"), plan.merged.config);
+  const LoadedCheckpoint& checkpoint = plan.resume->checkpoint;
+  const RunConfig then =
+      parse_written_config(checkpoint.config_toml, checkpoint.path + "/config.toml");
+  // Without a preset or file the run's own configuration is what flags are laid over.
+  if (plan.merged.config.preset.empty() && sources.files.empty()) {
+    sources.defaults = then;
+    plan.merged = merge_config(fs, sources);
+  }
+  RunConfig& config = plan.merged.config;
+  config.output.dir = plan.resume->run_dir;
+  check_same_run(config, then, *plan.resume);
+  choose_machine(plan);
+  return plan;
+}
+
+}  // namespace elbo

@@ -1,0 +1,202 @@
+#include "apps/train_session.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "apps/image_grid.h"
+#include "apps/program.h"
+#include "apps/threads.h"
+#include "apps/trained_run.h"
+#include "apps/version.h"
+#include "engine/io/signals.h"
+
+namespace elbo {
+namespace {
+
+constexpr int64_t kPictures = 64;         // in a grid of samples
+constexpr int64_t kReconstructions = 32;  // originals in a grid of reconstructions
+constexpr int64_t kReconstructionColumns = 16;
+
+RunDirMode directory_mode(const PlannedRun& plan, bool overwrite) {
+  if (plan.resume) return RunDirMode::resume;
+  return overwrite ? RunDirMode::overwrite : RunDirMode::create;
+}
+
+std::string means_text(const LossMeans& means) {
+  return fmt::format("{:.2f} (recon {:.2f}, kl {:.2f})", means.loss, means.recon, means.kl);
+}
+
+std::string model_text(const RunConfig& config, const Trainer& trainer) {
+  const bool variational = trainer.model().variational();
+  std::string widths = std::to_string(trainer.model().image_size());
+  for (const int64_t width : config.model.hidden) widths += "-" + std::to_string(width);
+  return fmt::format("model: {} {}-{}, {} parameters", variational ? "VAE" : "autoencoder", widths,
+                     config.model.latent_dim, trainer.model().params().count());
+}
+
+std::string data_text(const RunData& data, const DataConfig& config) {
+  const ImageShape& shape = data.train.shape();
+  return fmt::format("data: {} training and {} test images of {} x {} x {}, {}", data.train.count(),
+                     data.test.count(), shape.channels, shape.height, shape.width,
+                     config.kind == DataKind::sprites ? "sprites" : config.path);
+}
+
+}  // namespace
+
+TrainSession::TrainSession(Fs& fs, PlannedRun plan, bool overwrite, bool quiet)
+    : fs_(fs),
+      plan_(std::move(plan)),
+      config_(plan_.merged.config),
+      log_(quiet),
+      device_(open_device(plan_.device, plan_.threads, log_)),
+      context_(std::make_unique<Context>(device_)),
+      data_(open_run_data(*context_, fs, config_.data)),
+      trainer_(std::make_unique<Trainer>(*context_, config_, data_.train, &data_.test)),
+      inference_(std::make_unique<Inference>(*context_, trainer_->model())),
+      directory_(fs, run_directory(config_), directory_mode(plan_, overwrite)),
+      progress_(log_, config_.train.epochs),
+      config_toml_(config_toml(config_, ConfigScope::repeatable)) {
+  for (const std::string& warning : plan_.merged.warnings) log_.warning(warning);
+  log_.open_file(fs, directory_.train_log(), plan_.resume ? OpenMode::append : OpenMode::create);
+  if (plan_.resume) resume();
+  RunFacts facts{program_arguments(),        config_.preset,     device_description(device_),
+                 use_threads(plan_.threads), config_.train.seed, trainer_->step()};
+  record_ = std::make_unique<RunRecord>(fs, directory_.run_json(), facts, plan_.resume.has_value());
+  replace_file(fs, directory_.config_toml(), config_toml_);
+  metrics_ = std::make_unique<MetricsWriter>(
+      fs, directory_.metrics_jsonl(),
+      plan_.resume ? std::optional(trainer_->step()) : std::nullopt);
+  checkpoints_ =
+      std::make_unique<CheckpointWriter>(fs, directory_.checkpoints(), config_.output.keep);
+}
+
+void TrainSession::resume() {
+  const LoadedCheckpoint& checkpoint = plan_.resume->checkpoint;
+  trainer_->restore(checkpoint);
+  for (const std::string& warning : checkpoint.warnings) log_.warning(warning);
+  log_.note(fmt::format("resumed from {} after step {}", checkpoint.path, trainer_->step()));
+  const RunState now = trainer_->snapshot().state;
+  if (now.device != checkpoint.state.device || now.threads != checkpoint.state.threads) {
+    log_.warning(
+        fmt::format("the run was on {} with {} threads and goes on on {} with {}: its "
+                    "numbers will differ in their last bits from an uninterrupted run's",
+                    checkpoint.state.device, checkpoint.state.threads, now.device, now.threads));
+  }
+}
+
+void TrainSession::announce() {
+  log_.note(version_text() + ", run directory " + directory_.path());
+  log_.note(model_text(config_, *trainer_));
+  log_.note(data_text(data_, config_.data) + fmt::format("; seed {}", config_.train.seed));
+}
+
+int TrainSession::run() {
+  announce();
+  const SignalScope signals;
+  try {
+    return finish(trainer_->run(*this));
+  } catch (const std::exception& error) {
+    progress_.finish();
+    record_->end("failed", trainer_->step(), error.what());
+    throw;
+  }
+}
+
+int TrainSession::finish(bool to_the_end) {
+  progress_.finish();
+  metrics_->sync();
+  const int64_t step = trainer_->step();
+  record_->end(to_the_end ? "finished" : "interrupted", step);
+  if (to_the_end) {
+    log_.note(
+        fmt::format("done after {} steps; next: elbo sample --run {}", step, directory_.path()));
+    return 0;
+  }
+  log_.note(fmt::format("stopped after step {} of {}; go on with: elbo train --resume {}", step,
+                        trainer_->total_steps(), directory_.path()));
+  return stop_exit_status();
+}
+
+void TrainSession::on_epoch_begin(int64_t epoch, int64_t steps, int64_t first_step) {
+  first_step_ = step_in_epoch_ = first_step;
+  progress_.begin_epoch(epoch, steps, first_step);
+}
+
+int64_t TrainSession::images_done() const {
+  return std::min((step_in_epoch_ - first_step_) * config_.train.batch_size, data_.train.count());
+}
+
+void TrainSession::on_step(int64_t step_in_epoch, const LossMeans&) {
+  step_in_epoch_ = step_in_epoch;
+  progress_.update(step_in_epoch, images_done(), fields_);
+}
+
+void TrainSession::on_report(const StepReport& report) {
+  // The report comes before on_step() counts its step.
+  step_in_epoch_ += 1;
+  const LossMeans& window = report.window;
+  fields_ = {{"loss", window.loss}, {"recon", window.recon}};
+  if (trainer_->model().variational()) fields_.emplace_back("kl", window.kl);
+  fields_.emplace_back("lr", report.learning_rate);
+  progress_.report(step_in_epoch_, images_done(), fields_);
+  metrics_->append(report.step, {{"epoch", report.epoch},
+                                 {"loss", window.loss},
+                                 {"recon", window.recon},
+                                 {"kl", window.kl},
+                                 {"lr", report.learning_rate},
+                                 {"beta", report.kl_weight},
+                                 {"grad_norm", report.grad_norm},
+                                 {"img_per_s", progress_.images_per_s()}});
+}
+
+void TrainSession::on_epoch_end(const EpochReport& report) {
+  const int64_t per_epoch = trainer_->steps_per_epoch();
+  const int64_t epoch = (report.step + per_epoch - 1) / per_epoch;  // an unfinished one counts
+  MetricFields fields = {{"epoch", epoch},
+                         {"train_loss", report.train.loss},
+                         {"train_recon", report.train.recon},
+                         {"train_kl", report.train.kl}};
+  std::string text = fmt::format("epoch {}: train {}", epoch, means_text(report.train));
+  if (report.test.steps > 0) {
+    fields.insert(fields.end(), {{"test_loss", report.test.loss},
+                                 {"test_recon", report.test.recon},
+                                 {"test_kl", report.test.kl}});
+    text += fmt::format(", test {}{}", means_text(report.test), report.is_best ? ", best" : "");
+  }
+  metrics_->append(report.step, fields);
+  log_.note(text);
+  const int64_t interval = config_.output.sample_interval;
+  if (interval > 0 && (epoch % interval == 0 || trainer_->finished())) write_pictures(epoch);
+}
+
+// The same latents and the same test images every time, so that epochs can be compared.
+void TrainSession::write_pictures(int64_t epoch) {
+  const std::string name = fmt::format("epoch_{:04d}.png", epoch);
+  const ImageShape& shape = data_.test.shape();
+  const uint64_t seed = config_.train.seed;
+  const std::vector<float> samples = inference_->decode(inference_->prior_latents(kPictures, seed));
+  write_png(fs_, join_path(directory_.samples(), name), image_grid(samples, shape));
+  const int64_t count = std::min(kReconstructions, data_.test.count());
+  const std::vector<float> originals =
+      inference_->images(data_.test, 0, count, config_.data.binarise, seed);
+  GridStyle style;
+  style.columns = kReconstructionColumns;
+  write_png(
+      fs_, join_path(directory_.reconstructions(), name),
+      paired_grid(originals, inference_->decode(inference_->encode(originals).mean), shape, style));
+}
+
+void TrainSession::on_save(bool is_best) {
+  metrics_->sync();
+  const Trainer::Snapshot& snapshot = trainer_->snapshot();
+  CheckpointContents contents{snapshot.model, snapshot.optimizer, snapshot.state, config_toml_};
+  put_image_shape(contents.state, data_.train.shape());
+  const SavedCheckpoint saved = checkpoints_->save(contents, is_best);
+  for (const std::string& warning : saved.warnings) log_.warning(warning);
+  log_.file_only("saved " + saved.path);
+}
+
+bool TrainSession::stop_requested() { return elbo::stop_requested(); }
+
+}  // namespace elbo

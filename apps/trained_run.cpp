@@ -1,0 +1,115 @@
+#include "apps/trained_run.h"
+
+#include <cmath>
+
+#include "apps/config_merge.h"
+#include "apps/run_data.h"
+#include "apps/threads.h"
+#include "models/weights.h"
+
+namespace elbo {
+namespace {
+
+constexpr int64_t kLargestSide = 16384;  // of an image; keeps a damaged file from allocating
+
+LoadedCheckpoint load_named_checkpoint(Fs& fs, const std::string& run_dir,
+                                       const std::string& which) {
+  const std::string directory = join_path(run_dir, "checkpoints");
+  if (!is_directory(fs, directory)) {
+    throw_error(ErrorCode::usage, "--run ", run_dir,
+                ": holds no checkpoints/; give the directory that elbo train --out wrote");
+  }
+  if (which == "latest") return load_latest_checkpoint(fs, directory);
+  if (which != "best" && checkpoint_step(which) < 0) {
+    throw_error(ErrorCode::usage, "--checkpoint: found ", in_quotes(which),
+                ", expected latest, best or a name in checkpoints/ like ", checkpoint_name(938));
+  }
+  return load_checkpoint(fs, join_path(directory, which));
+}
+
+int64_t image_side(const RunState& state, const std::string& name, const std::string& checkpoint) {
+  const auto found = state.values.find(name);
+  const double value = found == state.values.end() ? 0.0 : found->second;
+  if (!(value >= 1 && value <= static_cast<double>(kLargestSide)) || value != std::floor(value)) {
+    throw_error(ErrorCode::data, checkpoint, "/state.json: ", name, " is ", value,
+                ", expected an integer from 1 to ", kLargestSide);
+  }
+  return static_cast<int64_t>(value);
+}
+
+}  // namespace
+
+void put_image_shape(RunState& state, const ImageShape& shape) {
+  state.values["image.channels"] = static_cast<double>(shape.channels);
+  state.values["image.height"] = static_cast<double>(shape.height);
+  state.values["image.width"] = static_cast<double>(shape.width);
+}
+
+ImageShape get_image_shape(const RunState& state, const std::string& checkpoint) {
+  return {image_side(state, "image.channels", checkpoint),
+          image_side(state, "image.height", checkpoint),
+          image_side(state, "image.width", checkpoint)};
+}
+
+RunFiles read_run(Fs& fs, const std::string& run_dir, const std::string& which) {
+  RunFiles files{{}, load_named_checkpoint(fs, run_dir, which), {}};
+  const LoadedCheckpoint& checkpoint = files.checkpoint;
+  files.config = parse_written_config(checkpoint.config_toml, checkpoint.path + "/config.toml");
+  files.image = get_image_shape(checkpoint.state, checkpoint.path);
+  return files;
+}
+
+std::vector<Flag> run_flags() {
+  return {
+      {"--run", 0, Takes::one_value, "DIR", "Run", "run directory, as given to train --out"},
+      {"--checkpoint", 0, Takes::one_value, "NAME", "Run",
+       "latest, best, or a name in checkpoints/", "latest"},
+      {"--device", 0, Takes::one_value, "auto|cpu|cuda[:N]", "Device", "where to compute", "auto"},
+      {"--threads", 0, Takes::one_value, "N", "Device", "CPU threads; 0: as many as are allowed",
+       "0"},
+  };
+}
+
+DeviceChoice open_device(const std::string& request, int threads, Log& log) {
+  use_threads(threads);
+  const DeviceChoice choice = choose_device(request);
+  const std::string why = request == "auto" ? " (" + choice.reason + ")" : "";
+  log.note("device: " + device_description(choice) + why);
+  return choice;
+}
+
+TrainedRun::TrainedRun(const Arguments& arguments, Log& log)
+    : directory_(arguments.required("--run", "name the run directory that elbo train wrote")) {
+  constexpr int64_t kMostThreads = 1024;
+  const auto threads = static_cast<int>(arguments.integer("--threads", 0, 0, kMostThreads));
+  const std::string device = arguments.text("--device", "auto");
+  files_ = read_run(real_fs(), directory_, arguments.text("--checkpoint", "latest"));
+  for (const std::string& warning : files_.checkpoint.warnings) log.warning(warning);
+  context_ = std::make_unique<Context>(open_device(device, threads, log));
+  params_ = std::make_unique<ParamStore>(*context_);
+  params_->add_group("model");
+  model_ = std::make_unique<Autoencoder>(*params_, files_.config.model, files_.image.size());
+  params_->finalise();
+  load_weights(*params_, files_.checkpoint.model, files_.checkpoint.path + "/model.safetensors");
+  inference_ = std::make_unique<Inference>(*context_, *model_);
+}
+
+ImageData open_test_images(TrainedRun& run, const std::string& other_directory) {
+  DataConfig config = run.config().data;
+  if (!other_directory.empty()) {
+    config.kind = DataKind::idx;
+    config.path = other_directory;
+    config.test_samples = 0;
+  }
+  ImageData data = open_test_data(run.context(), real_fs(), config);
+  const ImageShape &found = data.shape(), &expected = run.image();
+  if (found.channels != expected.channels || found.height != expected.height ||
+      found.width != expected.width) {
+    throw_error(ErrorCode::data, config.path, ": images are ", found.channels, " x ", found.height,
+                " x ", found.width, "; the model was trained on ", expected.channels, " x ",
+                expected.height, " x ", expected.width);
+  }
+  return data;
+}
+
+}  // namespace elbo

@@ -1,0 +1,159 @@
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "apps/image_grid.h"
+#include "apps/picture_file.h"
+#include "apps/subcommands.h"
+#include "apps/trained_run.h"
+#include "engine/io/blob.h"
+
+namespace elbo {
+namespace {
+
+constexpr int64_t kMostSteps = 1000;
+constexpr int64_t kMostRows = 1000;
+constexpr int64_t kImagesForOrder = 1000;  // KL per latent settles within a per cent or so
+constexpr double kFarthest = 1000;         // of a latent, in standard deviations of the prior
+
+struct Range {
+  double low = -3, high = 3;
+};
+
+Range parse_range(const std::string& text) {
+  const size_t dots = text.find("..");
+  Arguments ends;  // for its number parsing and its message
+  ends.add("--range", text.substr(0, dots));
+  Range range;
+  range.low = ends.number("--range", 0, -kFarthest, kFarthest);
+  ends.add("--range", dots == std::string::npos ? "" : text.substr(dots + 2));
+  range.high = ends.number("--range", 0, -kFarthest, kFarthest);
+  if (range.low >= range.high) {
+    throw_error(ErrorCode::usage, "--range: found ", in_quotes(text),
+                ", expected LOW..HIGH with LOW below HIGH, like -3..3");
+  }
+  return range;
+}
+
+// KL(q(z_d | x) || N(0, 1)), averaged over images; the squared mean of a plain autoencoder's code
+// about its average, whose scale is arbitrary.
+std::vector<double> importance(const Inference::Posterior& posterior, int64_t dims) {
+  const size_t n = posterior.mean.size() / static_cast<size_t>(dims);
+  std::vector<double> kl(static_cast<size_t>(dims), 0.0);
+  for (size_t i = 0; i < posterior.mean.size(); ++i) {
+    const double mean = posterior.mean[i];
+    const double v = posterior.logvar.empty() ? 0.0 : posterior.logvar[i];
+    kl[i % kl.size()] += 0.5 * (mean * mean + std::expm1(v) - v) / static_cast<double>(n);
+  }
+  return kl;
+}
+
+std::vector<int64_t> order_by_kl(TrainedRun& run, const std::string& data_path, Log& log) {
+  const ImageData data = open_test_images(run, data_path);
+  const int64_t count = std::min(data.count(), kImagesForOrder);
+  const auto images =
+      run.inference().images(data, 0, count, run.config().data.binarise, run.config().train.seed);
+  const int64_t dims = run.model().latent_dim();
+  const std::vector<double> kl = importance(run.inference().encode(images), dims);
+  std::vector<int64_t> order(static_cast<size_t>(dims));
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
+    return kl[static_cast<size_t>(a)] > kl[static_cast<size_t>(b)];
+  });
+  std::string line = "rows, by KL in nats:";
+  for (const int64_t dim : order) {
+    const double nats = std::round(kl[static_cast<size_t>(dim)] * 100) / 100;
+    line += concat(" ", dim, " (", nats, ")");
+  }
+  log.note(line);
+  return order;
+}
+
+std::vector<int64_t> parse_dims(const std::string& text, int64_t latent_dim) {
+  std::vector<int64_t> dims;
+  for (size_t begin = 0; begin <= text.size();) {
+    const size_t end = std::min(text.find(',', begin), text.size());
+    Arguments one;
+    one.add("--dims", text.substr(begin, end - begin));
+    dims.push_back(one.integer("--dims", 0, 0, latent_dim - 1));
+    begin = end + 1;
+  }
+  return dims;
+}
+
+// One latent per row, one value per column; everything else as in `base`.
+std::vector<float> latent_rows(const std::vector<float>& base, const std::vector<int64_t>& dims,
+                               const Range& range, int64_t steps) {
+  std::vector<float> latents;
+  for (const int64_t dim : dims) {
+    for (int64_t step = 0; step < steps; ++step) {
+      const size_t row = latents.size();
+      latents.insert(latents.end(), base.begin(), base.end());
+      const double share = static_cast<double>(step) / static_cast<double>(steps - 1);
+      latents[row + static_cast<size_t>(dim)] =
+          static_cast<float>(range.low + share * (range.high - range.low));
+    }
+  }
+  return latents;
+}
+
+std::vector<float> base_latent(TrainedRun& run, const Arguments& arguments) {
+  if (!arguments.has("--index"))
+    return std::vector<float>(static_cast<size_t>(run.model().latent_dim()), 0.0f);
+  const ImageData data = open_test_images(run, arguments.text("--data"));
+  const int64_t index = arguments.integer("--index", 0, 0, data.count() - 1);
+  const auto image =
+      run.inference().images(data, index, 1, run.config().data.binarise, run.config().train.seed);
+  return run.inference().encode(image).mean;
+}
+
+}  // namespace
+
+CommandLine traverse_command_line() {
+  CommandLine command;
+  command.name = "traverse";
+  command.summary = "change one latent at a time: one row per latent, the most used first";
+  command.flags = run_flags();
+  const std::string group = "Pictures";
+  command.flags.insert(
+      command.flags.end(),
+      {{"--range", 0, Takes::one_value, "LOW..HIGH", group, "values of the latent", "-3..3"},
+       {"--steps", 0, Takes::one_value, "N", group, "pictures per row", "11"},
+       {"--dims", 0, Takes::one_value, "I,J,...", group, "these latents, in this order",
+        "all, by KL"},
+       {"--rows", 0, Takes::one_value, "N", group, "at most so many latents", "32"},
+       {"--index", 0, Takes::one_value, "I", group,
+        "start from test image I instead of the prior's mean"},
+       {"--data", 0, Takes::one_value, "DIR", group, "directory of IDX files, plain or .gz",
+        "the run's own"},
+       {"--out", 'o', Takes::one_value, "FILE.png", group, "picture to write",
+        "DIR/traverse.png"}});
+  command.notes =
+      "The order needs test images to measure KL on; with --dims and without --index no\n"
+      "data is read.\n";
+  command.examples = {"elbo traverse --run runs/first",
+                      "elbo traverse --run runs/first --index 12 --range -2..2 --steps 9",
+                      "elbo traverse --run runs/first --dims 3,0,7 --out three.png"};
+  return command;
+}
+
+int traverse(const Arguments& arguments) {
+  const Range range = parse_range(arguments.text("--range", "-3..3"));
+  const int64_t steps = arguments.integer("--steps", 11, 2, kMostSteps);
+  const int64_t rows = arguments.integer("--rows", 32, 1, kMostRows);
+  const PictureFile file(arguments, "traverse.png");
+  Log log;
+  TrainedRun run(arguments, log);
+  std::vector<int64_t> dims = arguments.has("--dims")
+                                  ? parse_dims(arguments.text("--dims"), run.model().latent_dim())
+                                  : order_by_kl(run, arguments.text("--data"), log);
+  dims.resize(std::min(dims.size(), static_cast<size_t>(rows)));
+  const std::vector<float> base = base_latent(run, arguments);
+  GridStyle style;
+  style.columns = steps;
+  file.write(image_grid(run.inference().decode(latent_rows(base, dims, range, steps)), run.image(),
+                        style));
+  return 0;
+}
+
+}  // namespace elbo
