@@ -194,6 +194,11 @@ void Trainer::name_bad_op() {
   const std::string where = id == kLossOpId       ? "the loss"
                             : id == kGradNormOpId ? "the gradient norm"
                                                   : tape_.describe_bad_op(id + 1);
+  // Whoever catches this may still look at the weights or save them.
+  state.bad_op = 0;
+  context_.upload(state_, &state, sizeof state);
+  tape_.set_finite_check(config_.check_finite ? state_ : nullptr);
+  drained_ = step_;
   throw_error(ErrorCode::numeric, "step ", step_, ": ", where,
               " is the first value that is not finite; the weights are those of the step before. "
               "Try a smaller --lr, or --clip-grad 1");

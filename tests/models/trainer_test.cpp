@@ -1,0 +1,218 @@
+// Whole models: gradients, learning, repeatability, resuming, and the same training on every device.
+#include "models/trainer.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "engine/io/checkpoint.h"
+#include "engine/ops/latent_op.h"
+#include "engine/ops/likelihood_op.h"
+#include "engine/ops/linear_op.h"
+#include "tests/support/device.h"
+#include "tests/support/error_of.h"
+#include "tests/support/op_harness.h"
+#include "tests/support/temp_dir.h"
+
+namespace elbo {
+namespace {
+
+RunConfig tiny_config() {
+  RunConfig config;
+  config.model.hidden = {24};
+  config.model.latent_dim = 4;
+  config.data.kind = DataKind::sprites;
+  config.data.resolution = 12;
+  config.train.batch_size = 16;
+  config.train.epochs = 2;
+  config.train.seed = 3;
+  config.output.log_interval = 5;
+  return config;
+}
+
+struct Recorder : TrainObserver {
+  std::vector<StepReport> reports;
+  std::vector<EpochReport> epochs;
+  int64_t stop_after = -1;
+  const Trainer* trainer = nullptr;
+
+  void on_report(const StepReport& report) override { reports.push_back(report); }
+  void on_epoch_end(const EpochReport& report) override { epochs.push_back(report); }
+  bool stop_requested() override { return trainer && trainer->step() == stop_after; }
+};
+
+std::vector<std::byte> bytes_of(const Trainer::Snapshot& snapshot) {
+  std::vector<std::byte> bytes;
+  for (const auto* blobs : {&snapshot.model, &snapshot.optimizer}) {
+    for (const NamedBlob& blob : *blobs) {
+      bytes.insert(bytes.end(), blob.bytes.begin(), blob.bytes.end());
+    }
+  }
+  return bytes;
+}
+
+// Trains on 70 sprites (a tail batch of 6) on a device.
+struct Session {
+  Context context;
+  ImageData train = ImageData::sprites(12, 70, 0);
+  ImageData test = ImageData::sprites(12, 20, 70);
+  Trainer trainer;
+
+  explicit Session(const RunConfig& config, Device device = Device::cpu)
+      : context({device, 0, ""}), trainer(context, config, train, &test) {}
+};
+
+TEST(Trainer, TwoRunsOfOneSeedGiveTheSameBits) {
+  Session a(tiny_config()), b(tiny_config());
+  Recorder recorder;
+  EXPECT_TRUE(a.trainer.run(recorder));
+  EXPECT_TRUE(b.trainer.run(recorder));
+  EXPECT_EQ(bytes_of(a.trainer.snapshot()), bytes_of(b.trainer.snapshot()));
+  RunConfig other = tiny_config();
+  other.train.seed = 4;
+  Session c(other);
+  c.trainer.run(recorder);
+  EXPECT_NE(bytes_of(a.trainer.snapshot()), bytes_of(c.trainer.snapshot()));
+}
+
+// Saves after k steps, loads in a new trainer and goes on: weights, moments, counters and every later
+// report must be those of the run that never stopped.
+void expect_resume_is_exact(Device device, int64_t first, int64_t last, int64_t stride) {
+  Session whole(tiny_config(), device);
+  Recorder whole_record;
+  whole.trainer.run(whole_record);
+  const std::vector<std::byte> expected = bytes_of(whole.trainer.snapshot());
+  const RunState expected_state = whole.trainer.snapshot().state;
+  for (int64_t k = first; k <= last; k += stride) {
+    const TempDir dir;
+    CheckpointWriter writer(real_fs(), dir.path() + "/checkpoints");
+    Session before(tiny_config(), device);
+    Recorder record_before;
+    record_before.trainer = &before.trainer;
+    record_before.stop_after = k;
+    EXPECT_FALSE(before.trainer.run(record_before));
+    const Trainer::Snapshot& saved = before.trainer.snapshot();
+    writer.save({saved.model, saved.optimizer, saved.state, ""}, false);
+
+    Session after(tiny_config(), device);
+    after.trainer.restore(load_latest_checkpoint(real_fs(), dir.path() + "/checkpoints"));
+    Recorder record_after;
+    EXPECT_TRUE(after.trainer.run(record_after));
+    ASSERT_EQ(bytes_of(after.trainer.snapshot()), expected) << "stopped after step " << k;
+    ASSERT_EQ(after.trainer.snapshot().state, expected_state) << "stopped after step " << k;
+    std::vector<StepReport> reports = record_before.reports;
+    reports.insert(reports.end(), record_after.reports.begin(), record_after.reports.end());
+    ASSERT_EQ(reports.size(), whole_record.reports.size());
+    for (size_t i = 0; i < reports.size(); ++i) {
+      EXPECT_EQ(reports[i].window.loss, whole_record.reports[i].window.loss) << "report " << i;
+    }
+  }
+}
+
+TEST(Trainer, ResumingAfterAnyStepIsBitExact) { expect_resume_is_exact(Device::cpu, 1, 9, 1); }
+
+TEST(Trainer, ResumingOnCudaIsBitExact) {
+  if (!why_no_cuda().empty()) GTEST_SKIP() << why_no_cuda();
+  expect_resume_is_exact(Device::cuda, 2, 9, 5);
+}
+
+TEST(Trainer, TrainsAlikeOnCpuAndCuda) {
+  if (!why_no_cuda().empty()) GTEST_SKIP() << why_no_cuda();
+  RunConfig config = tiny_config();
+  config.train.epochs = 4;  // 20 steps
+  config.output.log_interval = 1;
+  Session cpu(config, Device::cpu), cuda(config, Device::cuda);
+  Recorder cpu_record, cuda_record;
+  cpu.trainer.run(cpu_record);
+  cuda.trainer.run(cuda_record);
+  ASSERT_EQ(cpu_record.reports.size(), 20u);
+  ASSERT_EQ(cuda_record.reports.size(), 20u);
+  for (size_t i = 0; i < 20; ++i) {
+    const double a = cpu_record.reports[i].window.loss, b = cuda_record.reports[i].window.loss;
+    // Same noise bits and the same formulas; only orders of summation differ.
+    EXPECT_NEAR(a, b, 1e-5 * std::abs(a)) << "step " << i;
+  }
+}
+
+TEST(Trainer, OverfitsOneBatch) {
+  for (ModelKind kind : {ModelKind::mlp_vae, ModelKind::mlp_ae}) {
+    for (LikelihoodKind likelihood : {LikelihoodKind::bernoulli, LikelihoodKind::gaussian}) {
+      RunConfig config = tiny_config();
+      config.model.kind = kind;
+      config.model.likelihood = likelihood;
+      config.model.log_variance = -4.0f;
+      config.model.hidden = {64};
+      config.model.latent_dim = 8;
+      config.train.overfit_batch = true;
+      config.train.epochs = 60;  // 300 steps
+      config.train.learning_rate = {ScheduleKind::constant, 1e-2f};
+      config.output.eval_interval = 0;
+      Session session(config);
+      Recorder record;
+      session.trainer.run(record);
+      const LossMeans first = record.reports.front().window, last = record.reports.back().window;
+      // Nats per image. Bernoulli: from about 100 (log 2 x 144) down to a few. Gaussian with variance
+      // e^-4: constants of -155.7 (72 x (log 2 pi - 4)) plus half the scaled squared error.
+      const double floor =
+          likelihood == LikelihoodKind::bernoulli ? 0.0 : 72 * (std::log(2 * M_PI) - 4);
+      EXPECT_LT(last.recon - floor, 0.15 * (first.recon - floor))
+          << "model " << static_cast<int>(kind) << ", likelihood " << static_cast<int>(likelihood);
+    }
+  }
+}
+
+TEST(Trainer, NamesOpTensorAndStepOfANonFiniteValueAndKeepsTheWeights) {
+  RunConfig config = tiny_config();
+  config.train.learning_rate = {ScheduleKind::constant, 1e-3f};
+  Session session(config);
+  for (int i = 0; i < 3; ++i) session.trainer.train_step();
+  const std::vector<std::byte> good = bytes_of(session.trainer.snapshot());
+  const Param weight = session.trainer.params().param(0);
+  const float kept = weight.value.as<float>()[0];
+  weight.value.as<float>()[0] = std::numeric_limits<float>::infinity();
+  Recorder record;
+  const std::string error = error_of([&] { session.trainer.run(record); });
+  EXPECT_EQ(error.substr(0, error.find(" is the first")), "5: step 3: fwd/fc1/linear, output 0");
+  weight.value.as<float>()[0] = kept;
+  EXPECT_EQ(bytes_of(session.trainer.snapshot()), good) << "a bad step must not touch the weights";
+}
+
+// Whole networks through the tape in double: the gradient of the objective in every parameter.
+OpCase whole_vae(LikelihoodKind likelihood, Activation activation) {
+  OpCase op;
+  op.name = "vae";
+  op.leaves = {Shape{3, 10}};
+  op.constants = {Shape{3, 10}};
+  op.unit_constants = true;
+  op.params = {Shape{6, 10}, Shape{6}, Shape{8, 6},  Shape{8},
+               Shape{6, 4},  Shape{6}, Shape{10, 6}, Shape{10}};
+  op.range = 0.8;
+  op.run = [likelihood, activation](OpInputs& in) {
+    const auto layer = [&](const Tensor& x, size_t weight, Activation act) {
+      return linear(in.tape, in.params, x, in.param_ids[weight], &in.param_ids[weight + 1], act);
+    };
+    const Tensor stats = layer(layer(in.leaves[0], 0, activation), 2, Activation::identity);
+    NoiseSource noise{};
+    noise.seed = 11;
+    const LatentSample latent = reparam_kl(in.tape, stats, noise, in.row_weight);
+    const Tensor output = layer(layer(latent.z, 4, activation), 6, Activation::identity);
+    const Tensor nll = likelihood == LikelihoodKind::bernoulli
+                           ? bernoulli_nll(in.tape, output, in.constants[0], in.row_weight)
+                           : gaussian_nll(in.tape, output, in.constants[0], -1.0f, in.row_weight);
+    return OpOutputs{{}, {nll, latent.kl}};
+  };
+  return op;
+}
+
+TEST(WholeVae, GradientsAreExactInDouble) {
+  for (LikelihoodKind likelihood : {LikelihoodKind::bernoulli, LikelihoodKind::gaussian}) {
+    for (Activation activation : {Activation::tanh, Activation::silu, Activation::softplus}) {
+      const OpCase op = whole_vae(likelihood, activation);
+      EXPECT_LE(gradient_error(op, draw_values(op, 1)), 1e-8) << activation_name(activation);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace elbo
