@@ -130,13 +130,13 @@ void optimizer_cuda(const Exec& exec, const OptimizerStep& args, PointerPack<con
 #endif
 
 template <class Rule, int In, int Out>
-void update(const Exec& exec, const OptimizerStep& args, PointerPack<const float, In> in,
-            PointerPack<float, Out> out) {
+void update([[maybe_unused]] const Exec& exec, const OptimizerStep& args,
+            PointerPack<const float, In> in, PointerPack<float, Out> out) {
 #ifdef ELBO_HAS_CUDA
   if (exec.on_cuda()) return optimizer_cuda<Rule>(exec, args, in, out);
 #endif
   if (args.state->bad_op != 0) return;
-  map(exec, args.count, Rule::prepare(args.hyper, *args.state), in, out);
+  cpu::map(args.count, Rule::prepare(args.hyper, *args.state), in, out);
 }
 
 template <class Rule>
