@@ -1,6 +1,6 @@
 // The same properties for every op of the table: gradients exact in double, right in fp32 on every
 // device, and no op without an entry.
-#include "tests/engine/op_table.h"
+#include "tests/support/op_table.h"
 
 #include <gtest/gtest.h>
 

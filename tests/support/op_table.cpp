@@ -1,4 +1,4 @@
-#include "tests/engine/op_table.h"
+#include "tests/support/op_table.h"
 
 #include "engine/ops/basis_op.h"
 #include "engine/ops/latent_op.h"
