@@ -6,6 +6,7 @@
 //   ELBO_SIM_FAIL_CALL=N     the N-th runtime call (from 1) fails
 //   ELBO_SIM_MEMORY=BYTES    size of the simulated GPU's memory
 //   ELBO_SIM_DEVICES=0       behave like a machine without a driver
+//   ELBO_SIM_PLAIN_PRODUCTS=1   cuBLASLt finds no algorithm for products with an epilogue
 // A process that still holds reports or device memory when it exits says so and exits with 3.
 #pragma once
 
@@ -29,6 +30,7 @@ struct Config {
   size_t memory_limit = size_t{2} << 30;
   long fail_call = 0;  // the n-th counted call from now fails; 0 is never
   cudaError_t fail_error = cudaErrorMemoryAllocation;
+  bool plain_products_only = false;  // cuBLASLt has no algorithm for any epilogue
 };
 Config& config();
 
@@ -66,6 +68,10 @@ void check_overruns();
 
 long call_count();  // runtime calls so far, for loops over fail_call
 bool race_checker_enabled();
+
+// cuBLASLt products computed so far, and why the latest refused call was refused.
+long product_count();
+const char* cublaslt_refusal();
 
 // A pool hands memory out again: its contents count as unwritten from now on.
 void mark_unwritten(void* pointer, size_t bytes);

@@ -54,6 +54,7 @@ Config config_from_environment() {
     }
   }
   config.async = parse_flag("ELBO_SIM_ASYNC");
+  config.plain_products_only = parse_flag("ELBO_SIM_PLAIN_PRODUCTS");
   if (const char* n = std::getenv("ELBO_SIM_FAIL_CALL")) config.fail_call = std::atol(n);
   if (const char* n = std::getenv("ELBO_SIM_MEMORY")) config.memory_limit = std::atoll(n);
   if (const char* n = std::getenv("ELBO_SIM_DEVICES")) config.devices = std::atoi(n) > 0;
