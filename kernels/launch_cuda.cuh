@@ -239,6 +239,7 @@ __global__ void __launch_bounds__(kBlock)
       if (threadIdx.x < width) tree[threadIdx.x] += tree[threadIdx.x + width];
     }
     if (threadIdx.x == 0) total[k] = tree[0];
+    __syncthreads();  // thread 0 has read tree[1] before thread 1 overwrites it for the next sum
   }
   if (threadIdx.x == 0) {
     f.finish(total);
