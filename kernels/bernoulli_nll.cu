@@ -22,7 +22,8 @@ struct BernoulliDensity {
 
 template <class T, class Target>
 void bernoulli_nll(const Exec& exec, const BernoulliNll<T, Target>& args) {
-  ELBO_CHECK(args.batch * args.dim == 0 || (args.logits && args.target),
+  if (args.batch <= 0) return;
+  ELBO_CHECK(args.dim == 0 || (args.logits && args.target),
              "bernoulli_nll: ", args.logits ? "target" : "logits", " is null");
   ELBO_CHECK(!args.dlogits || args.weight.values,
              "bernoulli_nll: a gradient is wanted and weight.values is null");

@@ -65,7 +65,8 @@ void launch(const Exec& exec, const GaussianNll<T, Target>& args, const Variance
 template <class T, class Target>
 void gaussian_nll(const Exec& exec, const GaussianNll<T, Target>& args) {
   using R = Compute<T>;
-  ELBO_CHECK(args.batch * args.dim == 0 || (args.mean && args.target),
+  if (args.batch <= 0) return;
+  ELBO_CHECK(args.dim == 0 || (args.mean && args.target),
              "gaussian_nll: ", args.mean ? "target" : "mean", " is null");
   ELBO_CHECK((!args.dmean && !args.dlog_variance) || args.weight.values,
              "gaussian_nll: a gradient is wanted and weight.values is null");

@@ -30,7 +30,7 @@ class BernoulliNllTest : public DeviceTest {
     const auto [rows, cols] = shape;
     const auto logits = random_values<T>(rows * cols, 1, -6.0, 6.0);
     const auto target = oracle::random_targets<Target>(rows * cols, 2);
-    const auto weights = random_values<R>(rows + 1, 3);
+    const auto weights = random_values<R>(rows, 3);
     const auto old = random_values<T>(rows * cols, 4);
     DeviceBuffer<T> l(device(), logits, shift), dl(device(), old, shift);
     DeviceBuffer<Target> x(device(), target, shift);
