@@ -3,10 +3,10 @@
 // Templates on the number type: float runs them in kernels on either device, double on the oracle
 // path, and a dual number (tests/support/dual.h) checks each derivative exactly, with no step size.
 //
-// Conventions  logvar is v = log sigma^2, already bounded: v = bounded_logvar(raw), where raw is what a
-//              layer put out. The gradient of raw is that of v times bounded_logvar_derivative(raw).
-//              f_da is the partial derivative of f with respect to its argument a.
-//              Results are in nats per element; sums and means are the callers'.
+// Conventions  logvar is v = log sigma^2, already bounded: v = bounded_logvar(raw), where raw is
+//              what a layer put out. The gradient of raw is that of v times
+//              bounded_logvar_derivative(raw). f_da is the partial derivative of f with respect to
+//              its argument a. Results are in nats per element; sums and means are the callers'.
 #pragma once
 
 #include "kernels/math.h"
@@ -54,7 +54,7 @@ ELBO_HD T bounded_logvar_derivative(T raw) {
   return abs(raw) <= T(kLogvarKnee) ? T(1) : ratio * ratio;
 }
 
-// ---- Gaussian posterior --------------------------------------------------------------------------
+// ---- Gaussian posterior -------------------------------------------------------------------------
 
 //   z = mu + sigma eps,  sigma = e^(v/2)          Kingma & Welling, arXiv:1312.6114, section 2.4
 template <class T>
@@ -83,7 +83,7 @@ ELBO_HD T gaussian_kl_dlogvar(T logvar) {
   return T(0.5) * expm1(logvar);
 }
 
-// ---- Likelihoods -----------------------------------------------------------------------------------
+// ---- Likelihoods --------------------------------------------------------------------------------
 
 // Bernoulli negative log-likelihood of a target x in [0, 1] (for grey targets: cross-entropy):
 //

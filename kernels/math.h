@@ -27,8 +27,8 @@
 //             normal_cdf           3.48      0.84   1.42    12.7
 //             sqrt                 0.50      0.17   0.17     0.3
 //
-//           normal_cdf alone exceeds 2 ulp: a rational argument, a degree 9 polynomial and an exp meet
-//           there. It stays relative in the left tail, where (1 + erff) / 2 has no digit left.
+//           normal_cdf alone exceeds 2 ulp: a rational argument, a degree 9 polynomial and an exp
+//           meet there. It stays relative in the left tail, where (1 + erff) / 2 has no digit left.
 // Fits      weighted minimax (Lawson) with coefficients rounded to float one after the other.
 //           Reductions: Cody & Waite 1980 for exp; N. Juffa's exponent split for log and log1p.
 #pragma once
@@ -65,9 +65,6 @@ inline constexpr float kLn2Low = -0x1.05c610p-29f;
 // low mantissa bits are that integer.
 inline constexpr float kRoundMagic = 0x1.8p+23f;
 
-// 2^n for n in [-126, 127].
-ELBO_HD float power_of_two(int32_t n) { return float_of(static_cast<uint32_t>(n + 127) << 23); }
-
 ELBO_HD float with_sign_of(float magnitude, float sign) {
   return float_of((bits_of(magnitude) & 0x7fffffffu) | (bits_of(sign) & 0x80000000u));
 }
@@ -97,8 +94,8 @@ ELBO_HD float exp_tail(float r) {
 }
 
 // factor * e^(x + correction), correction tiny. The power of two is applied in two halves, so that
-// results near the ends of the range (n = 128, denormals) are rounded once; the factor comes in where
-// e^r - 1 meets the one, so that it costs no rounding.
+// results near the ends of the range (n = 128, denormals) are rounded once; the factor comes in
+// where e^r - 1 meets the one, so that it costs no rounding.
 ELBO_HD float scaled_exp(float factor, float x, float correction) {
   float c = x > 89.0f ? 89.0f : x;  // e^89 overflows already
   c = c < -104.0f ? -104.0f : c;    // e^-104 < 2^-150 rounds to zero
@@ -127,8 +124,8 @@ ELBO_HD float log_from_parts(float f, float e) {
 }
 
 // What to add to the formula's finite value so that log is right outside (0, inf): nothing inside.
-// It is a sum and not a select of the value, because GCC would move the value's computation into the
-// select's branch and then not vectorise; -0 because it changes no sum, not even -0.
+// It is a sum and not a select of the value, because GCC would move the value's computation into
+// the select's branch and then not vectorise; -0 because it changes no sum, not even -0.
 ELBO_HD float log_special(float x) {
   const float positive = x < kInfinity ? -0.0f : kInfinity;
   const float not_positive = x == 0.0f ? -kInfinity : __builtin_nanf("");

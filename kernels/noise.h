@@ -1,8 +1,8 @@
 // Random numbers addressed by what they are for: (seed, purpose, step, sample, draw, dimension).
 //
 // Every number is a pure function of that address. So backward recomputes the noise of forward in
-// place of storing it, a resumed run continues the stream with nothing restored, an evaluation may be
-// cut into any batches, and both devices see the same bits.
+// place of storing it, a resumed run continues the stream with nothing restored, an evaluation may
+// be cut into any batches, and both devices see the same bits.
 //
 //   key      k0 = seed low 32 bits               k1 = seed high 32 bits
 //   counter  c0 = dimension / 4                  one Philox call serves four dimensions

@@ -34,8 +34,8 @@ ELBO_HD ShuffleKey shuffle_key(uint64_t seed, uint64_t epoch) {
 namespace detail {
 
 // Four rounds make a pseudorandom permutation of large blocks (Luby & Rackoff). A few samples have
-// halves of one or two bits: with 8 rounds 3 to 13 samples are visibly uneven over many epochs, with
-// 12 they are not (tests). A call takes 40 ns.
+// halves of one or two bits: with 8 rounds 3 to 13 samples are visibly uneven over many epochs,
+// with 12 they are not (tests). A call takes 40 ns.
 inline constexpr int kFeistelRounds = 12;
 
 ELBO_HD uint32_t mix32(uint32_t x) {

@@ -1,7 +1,7 @@
 // One parameter's step under each optimiser, with PyTorch's semantics, term for term.
 //
-// Coefficients that depend only on the step are computed once, in double, by make_*; float per-element
-// arithmetic follows. State starts at zero, steps count from 1.
+// Coefficients that depend only on the step are computed once, in double, by make_*; float
+// per-element arithmetic follows. State starts at zero, steps count from 1.
 //
 // Source    Adam: Kingma & Ba, arXiv:1412.6980. AdamW: Loshchilov & Hutter, arXiv:1711.05101.
 //           Adagrad: Duchi, Hazan, Singer 2011. SGD: Sutskever et al. 2013 in PyTorch's form, where
@@ -26,7 +26,7 @@ ELBO_HD double integer_power(double base, uint64_t exponent) {
   return result;
 }
 
-// ---- Adam, AdamW -----------------------------------------------------------------------------------
+// ---- Adam, AdamW --------------------------------------------------------------------------------
 
 struct AdamOptions {
   double learning_rate = 1e-3;
@@ -72,7 +72,7 @@ ELBO_HD void adam_update(const AdamStep<T>& s, T gradient, T& weight, T& m, T& v
   weight = math::fma(-s.step_size, m / denominator, weight * s.weight_factor);
 }
 
-// ---- SGD with momentum -----------------------------------------------------------------------------
+// ---- SGD with momentum --------------------------------------------------------------------------
 
 template <class T>
 struct SgdStep {
@@ -91,7 +91,7 @@ ELBO_HD void sgd_update(const SgdStep<T>& s, T gradient, T& weight, T& buffer) {
   weight = math::fma(-s.learning_rate, direction, weight);
 }
 
-// ---- Adagrad ---------------------------------------------------------------------------------------
+// ---- Adagrad ------------------------------------------------------------------------------------
 
 struct AdagradOptions {
   double learning_rate = 1e-2;

@@ -1,5 +1,5 @@
-// Every scalar formula: its derivative against a dual number (exact), its fp32 value against double,
-// and the value itself against an independent expression.
+// Every scalar formula: its derivative against a dual number (exact), its fp32 value against
+// double, and the value itself against an independent expression.
 #include "kernels/formulas.h"
 
 #include <gtest/gtest.h>
@@ -35,7 +35,7 @@ std::string at(double a, double b = 0.0, double c = 0.0) {
   return "at " + std::to_string(a) + ", " + std::to_string(b) + ", " + std::to_string(c);
 }
 
-// ---- Derivatives against dual numbers ------------------------------------------------------------
+// ---- Derivatives against dual numbers -----------------------------------------------------------
 
 TEST(BoundedLogvar, DerivativeIsExact) {
   for (const double v : kValues) {
@@ -106,7 +106,7 @@ TEST(GaussianNll, DerivativesAreExact) {
   }
 }
 
-// ---- Values -----------------------------------------------------------------------------------------
+// ---- Values -------------------------------------------------------------------------------------
 
 TEST(BoundedLogvar, IsTheIdentityInsideAndBoundedOutside) {
   for (const float v : {-10.0f, -9.5f, -1e-20f, 0.0f, 3.25f, 10.0f}) {
@@ -220,7 +220,7 @@ TEST(GaussianNll, IsStationaryWhereTheVarianceIsTheMeanSquaredError) {
   EXPECT_NEAR(f::gaussian_nll_of_squares_dlogvar(6.0, 50.0, std::log(6.0 / 50.0)), 0.0, 1e-13);
 }
 
-// ---- Activations -----------------------------------------------------------------------------------
+// ---- Activations --------------------------------------------------------------------------------
 
 struct CheckDerivative {
   template <Activation A>

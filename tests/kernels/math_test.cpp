@@ -26,8 +26,8 @@ constexpr uint64_t kFine = 257;
 #endif
 constexpr uint64_t kCoarse = 65537;
 
-// One function under test. `apply` is a clone per instruction set, `apply_scalar` calls the function
-// one element at a time without vectorisation.
+// One function under test. `apply` is a clone per instruction set, `apply_scalar` calls the
+// function one element at a time without vectorisation.
 struct Function {
   const char* name;
   void (*apply)(const float*, float*, int64_t);
@@ -90,8 +90,8 @@ double libm(double x) {
 #define ELBO_FUNCTION(NAME, REFERENCE, ...) \
   Function { #NAME, apply_##NAME, scalar_##NAME, REFERENCE, __VA_ARGS__ }
 
-// The sine of the whole turn is bounded on the quarter where the reference's own 2 pi u has no error
-// of reduction; other quadrants are the same polynomials (SincosTurns tests).
+// The sine of the whole turn is bounded on the quarter where the reference's own 2 pi u has no
+// error of reduction; other quadrants are the same polynomials (SincosTurns tests).
 const Function kFunctions[] = {
     ELBO_FUNCTION(exp, libm<std::exp>, 1.0),
     ELBO_FUNCTION(expm1, libm<std::expm1>, 1.5),

@@ -1,5 +1,6 @@
-// Forward-mode dual numbers: v + d * epsilon with epsilon^2 = 0. Running a formula on Dual<double>{x,
-// 1} gives its exact derivative at x in .d, with no step size and no truncation error.
+// Forward-mode dual numbers: v + d * epsilon with epsilon^2 = 0. Running a formula on
+// Dual<double>{x, 1} gives its exact derivative at x in .d, with no step size and no truncation
+// error.
 //
 // The rules are written from the calculus, independently of the derivatives in kernels/, which they
 // check. They live in elbo::math so that a formula finds them by argument-dependent lookup.
