@@ -66,12 +66,14 @@ std::vector<CheckpointEntry> candidates(Fs& fs, const std::string& directory,
   std::vector<CheckpointEntry> entries = list_checkpoint_entries(fs, directory);
   const std::string latest = read_link(fs, join_path(directory, kLatestLink));
   const int64_t step = checkpoint_step(latest);
-  const auto behind = std::stable_partition(entries.begin(), entries.end(),
-                                            [&](const auto& entry) { return entry.step == step; });
-  if (!latest.empty() && behind == entries.begin()) {
+  const auto is_latest = [&](const CheckpointEntry& entry) { return entry.step == step; };
+  const auto first = std::find_if(entries.begin(), entries.end(), is_latest);
+  const auto behind = std::find_if_not(first, entries.end(), is_latest);
+  if (!latest.empty() && first == entries.end()) {
     warnings.push_back(
         concat(directory, "/latest names ", in_quotes(latest), ", which is missing"));
   }
+  std::rotate(entries.begin(), first, behind);
   return entries;
 }
 

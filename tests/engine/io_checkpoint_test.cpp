@@ -200,19 +200,48 @@ TEST_F(CheckpointTest, NoCheckpointIsAnErrorWithARemedy) {
   EXPECT_EQ(error_of([&] { load_latest(); }), expected);
 }
 
-TEST_F(CheckpointTest, AnotherFormatVersionIsRefused) {
-  save(100, 0);
-  const std::string path = file("step_00000100/state.json");
-  std::string text = read_text_file(fs, path, kAnySize);
-  const size_t at = text.find("\"version\": 1");
-  text.replace(at, 12, "\"version\": 2");
-  // The checksum covers everything behind the second line.
-  const size_t body = text.find('\n', 2) + 1;
-  text.replace(12, 8, crc32_text(crc32(std::as_bytes(std::span(text).subspan(body)))));
-  write_file(fs, path, text);
-  EXPECT_EQ(
-      error_of([&] { load_checkpoint(fs, file("step_00000100")); }),
-      "4: " + path + ": checkpoint format 2, expected 1; use the program version that wrote it");
+TEST_F(CheckpointTest, ListsFinishedCheckpointsOldestFirst) {
+  EXPECT_EQ(list_checkpoints(fs, dir / "checkpoints"), Names{});
+  save(200, 0);
+  save(123'456'789, 1);  // more digits than the name is padded to
+  make_directories(fs, file("step_00000300.tmp"));
+  make_directories(fs, file("step_00000100.old"));
+  make_directories(fs, file("step_0000000200"));  // not how step 200 is spelled
+  make_directories(fs, file("step_-0000001"));
+  write_file(fs, file("step_00000400"), "a file");
+  EXPECT_EQ(list_checkpoints(fs, dir / "checkpoints"), (Names{"step_00000200", "step_123456789"}));
+}
+
+// A state.json whose checksum is right, but whose contents are not.
+std::string refusal_of_state(const std::string& body) {
+  const auto bytes = std::as_bytes(std::span(body));
+  const std::string text = "{\n\"crc32\": \"" + crc32_text(crc32(bytes)) + "\",\n" + body;
+  return error_of([&] { parse_state_file(text, "state.json"); });
+}
+
+TEST(StateFile, ContentsAreCheckedBehindTheChecksum) {
+  const std::string good = state_file_text({RunState{}, {{"f", {1, 2, {{"w", 3}}}}}}).substr(24);
+  const auto with = [&](const std::string& from, const std::string& to) {
+    std::string body = good;
+    return refusal_of_state(body.replace(body.find(from), from.size(), to));
+  };
+  EXPECT_EQ(refusal_of_state(good), "no error");
+  EXPECT_EQ(with("\"version\": 1", "\"version\": 2"),
+            "4: state.json: checkpoint format 2, expected 1; use the program version that wrote "
+            "it");
+  EXPECT_EQ(with("00000003", "0000000Z"), "4: state.json: expected a checksum, found \"0000000Z\"");
+  EXPECT_EQ(with("\"best_metric\": null", "\"best_metric\": \"high\""),
+            "4: state.json: expected a number, found \"high\"");
+  for (const auto& message :
+       {with("\"step\": 0", "\"steps\": 0"), with("\"step\": 0", "\"step\": {}"),
+        with("\"plan\": {}", "\"plan\": {\"a\": 1}"), with("\"files\": {", "\"files\": {{"),
+        refusal_of_state(""), refusal_of_state("}")}) {
+    EXPECT_TRUE(message.starts_with("4: state.json: [json.exception.")) << message;
+  }
+  EXPECT_EQ(error_of([] { parse_state_file("{}", "state.json"); }),
+            "4: state.json: does not begin with a checksum");
+  EXPECT_EQ(error_of([] { parse_state_file("{\n\"crc32\": \"00000000\",\n}", "state.json"); }),
+            "4: state.json: checksum fcb6e20c, expected \"00000000\"");
 }
 
 }  // namespace

@@ -1,10 +1,16 @@
 #include "engine/io/progress.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/ioctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cmath>
+#include <cstdlib>
+#include <functional>
 
 #include "tests/support/crash_fs.h"
 #include "tests/support/fault_fs.h"
@@ -156,6 +162,53 @@ TEST_F(ProgressTest, AResumedLogIsContinued) {
     log.note(text);
   }
   EXPECT_EQ(log_file(), "first\nsecond\n");
+}
+
+// What a child process writes to its stderr, which is `terminal` or, if that is -1, a pipe.
+std::string stderr_of_child(int terminal, const std::function<void()>& body) {
+  int ends[2];
+  EXPECT_EQ(::pipe(ends), 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::dup2(terminal >= 0 ? terminal : ends[1], STDERR_FILENO);
+    ::setenv("TERM", "xterm", 1);
+    body();
+    ::_exit(0);
+  }
+  ::close(ends[1]);
+  ::waitpid(child, nullptr, 0);
+  char buffer[200];
+  const ssize_t count = ::read(ends[0], buffer, sizeof buffer);
+  ::close(ends[0]);
+  return {buffer, static_cast<size_t>(std::max<ssize_t>(count, 0))};
+}
+
+void log_to_stderr() {
+  Log log;
+  log.live("live");
+  log.note(std::to_string(log.width()));
+}
+
+TEST(Stderr, APipeGetsPlainText) { EXPECT_EQ(stderr_of_child(-1, log_to_stderr), "80\n"); }
+
+TEST(Stderr, ATerminalGetsTheLiveLineAtItsWidth) {
+  const int host = ::posix_openpt(O_RDWR | O_NOCTTY);
+  if (host < 0) GTEST_SKIP() << "this machine has no pseudo-terminals";
+  ASSERT_EQ(::grantpt(host), 0);
+  ASSERT_EQ(::unlockpt(host), 0);
+  const int terminal = ::open(::ptsname(host), O_RDWR | O_NOCTTY);
+  ASSERT_GE(terminal, 0);
+  winsize size{};
+  size.ws_col = 57;
+  ASSERT_EQ(::ioctl(terminal, TIOCSWINSZ, &size), 0);
+  stderr_of_child(terminal, log_to_stderr);
+  char buffer[200];
+  const ssize_t count = ::read(host, buffer, sizeof buffer);
+  // The terminal turns each line end into a carriage return and a line feed.
+  EXPECT_EQ(std::string(buffer, static_cast<size_t>(std::max<ssize_t>(count, 0))),
+            "\r\x1b[Klive\r\x1b[K57\r\nlive\r\n");
+  ::close(terminal);
+  ::close(host);
 }
 
 }  // namespace
