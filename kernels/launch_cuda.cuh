@@ -231,7 +231,7 @@ __global__ void __launch_bounds__(kBlock)
   if (!is_last) return;
   __threadfence();
   __shared__ double tree[kReduceBlocks];
-  double total[F::kSums];
+  double total[F::kSums] = {};
   for (int k = 0; k < F::kSums; ++k) {
     tree[threadIdx.x] = threadIdx.x < gridDim.x ? partials[threadIdx.x * F::kSums + k] : 0.0;
     for (unsigned width = kBlock / 2; width > 0; width /= 2) {
