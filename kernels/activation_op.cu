@@ -168,14 +168,15 @@ void bias_activation_forward(const Exec& exec, const BasicBiasActivation<T>& a) 
   });
 }
 
-#define ELBO_INSTANTIATE(T)                                                                   \
-  template void activation_forward(const Exec&, Activation, int64_t, const T*, T*);           \
-  template void activation_backward(const Exec&, const BasicActivationBackward<T>&);          \
-  template void activation_backward_bias(const Exec&, const BasicActivationBackwardBias<T>&); \
-  template void bias_activation_forward(const Exec&, const BasicBiasActivation<T>&);
+#define ELBO_INSTANTIATE(T)                                                          \
+  template void activation_forward(const Exec&, Activation, int64_t, const T*, T*);  \
+  template void activation_backward(const Exec&, const BasicActivationBackward<T>&); \
+  template void activation_backward_bias(const Exec&, const BasicActivationBackwardBias<T>&);
 
 ELBO_INSTANTIATE(float)
 ELBO_INSTANTIATE(bf16)
 ELBO_INSTANTIATE(double)
+template void bias_activation_forward(const Exec&, const BasicBiasActivation<float>&);
+template void bias_activation_forward(const Exec&, const BasicBiasActivation<double>&);
 
 }  // namespace elbo

@@ -61,7 +61,8 @@ template <class T>
 void activation_backward_bias(const Exec& exec, const BasicActivationBackwardBias<T>& args);
 
 // y = act(y + bias) in place: what a product without epilogue leaves to do. `aux` as
-// linear_aux_bytes() in kernels/linear.h describes it, null if nothing goes backward.
+// linear_aux_bytes() in kernels/linear.h describes it, null if nothing goes backward. T is float or
+// double.
 template <class T>
 struct BasicBiasActivation {
   Activation activation;
