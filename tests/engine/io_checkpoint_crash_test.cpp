@@ -3,7 +3,7 @@
 // that forget a sync, or it proves nothing.
 #include <gtest/gtest.h>
 
-#include <cerrno>
+#include <cstdio>
 
 #include "engine/io/checkpoint.h"
 #include "tests/support/checkpoint_samples.h"
@@ -78,12 +78,12 @@ Tally examine(Prepare prepare, int disks_per_cut) {
       tally.lost += newest_generation(*fs.after_crash(random)) < outcome.acknowledged;
     }
   }
+  std::printf("%ld power cuts, %ld disk states, %ld lost\n", tally.cuts, tally.disks, tally.lost);
   return tally;
 }
 
 TEST(CheckpointCrash, AcknowledgedCheckpointSurvivesEveryPowerCut) {
   const Tally tally = examine([](CrashFs&) {}, kDisksPerCut);
-  std::printf("%ld power cuts, %ld disk states, %ld lost\n", tally.cuts, tally.disks, tally.lost);
   EXPECT_EQ(tally.lost, 0);
   EXPECT_GE(tally.disks, 200 * kDisksPerCut);  // 120,000 in the plain build
 }
