@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -238,21 +239,28 @@ TEST_P(LaunchTest, ReduceLeavesItsTicketReadyForTheNext) {
 }
 
 TEST_P(LaunchTest, EveryOrderOfThreadsGivesTheSameBits) {
-  const auto values = random_values(70 * 301, 1);
-  const auto run = [&] {
+  const MatrixShape s{70, 301};
+  const auto values = random_values(s.rows * s.cols, 1);
+  const auto rows = [&] {
     DeviceBuffer<float> x(device(), values), y(device(), values.size());
-    DeviceBuffer<float> row_sum(device(), 70), row_squares(device(), 70);
-    DeviceBuffer<float> col_sum(device(), 301), col_squares(device(), 301);
-    const PointerPack<const float, 1> in{{x.data()}};
-    const PointerPack<float, 1> out{{y.data()}};
-    row_reduce(exec(), 70, 301, LineSums<float>{row_sum.data(), row_squares.data()}, in, out);
-    col_reduce(exec(), 70, 301, LineSums<float>{col_sum.data(), col_squares.data()}, in, out);
-    return bytes_of(row_sum.download()) + bytes_of(row_squares.download()) +
-           bytes_of(col_sum.download()) + bytes_of(col_squares.download()) +
-           bytes_of(total(values, 0)) + bytes_of(total(values, 1));
+    DeviceBuffer<float> sum(device(), s.rows), squares(device(), s.rows);
+    row_reduce(exec(), s.rows, s.cols, LineSums<float>{sum.data(), squares.data()},
+               PointerPack<const float, 1>{{x.data()}}, PointerPack<float, 1>{{y.data()}});
+    return bytes_of(sum.download()) + bytes_of(squares.download()) + bytes_of(y.download());
   };
-  for_each_order(device(), run);
-  if (device() == Device::cpu) oracle::expect_same_bits_for_any_thread_count(run);
+  const auto columns = [&] {
+    DeviceBuffer<float> x(device(), values), y(device(), values.size());
+    DeviceBuffer<float> sum(device(), s.cols), squares(device(), s.cols);
+    col_reduce(exec(), s.rows, s.cols, LineSums<float>{sum.data(), squares.data()},
+               PointerPack<const float, 1>{{x.data()}}, PointerPack<float, 1>{{y.data()}});
+    return bytes_of(sum.download()) + bytes_of(squares.download()) + bytes_of(y.download());
+  };
+  const auto all = [&] { return bytes_of(total(values, 0)) + bytes_of(total(values, 1)); };
+  for (const std::function<std::string()>& run :
+       std::vector<std::function<std::string()>>{rows, columns, all}) {
+    for_each_order(device(), run);
+    if (device() == Device::cpu) oracle::expect_same_bits_for_any_thread_count(run);
+  }
 }
 
 TEST_P(LaunchTest, ReduceWithoutScratchSaysWhatItNeeds) {
