@@ -31,7 +31,7 @@ struct Flag {
 
 struct CommandLine {
   std::string name;     // "train"
-  std::string summary;  // one line
+  std::string summary;  // one line of at most 66 characters
   std::vector<Flag> flags;
   std::vector<std::string> examples;  // each "command line" or "command line  # what it does"
   std::string notes;                  // between flags and examples; may be empty
@@ -62,5 +62,8 @@ Arguments parse_command_line(const CommandLine& command, std::vector<std::string
 
 // Fits 80 columns.
 std::string help_text(const CommandLine& command);
+
+// One entry of it: `head` on the left, `text` wrapped on the right, then "[facts]" if there are any.
+std::string help_entry(std::string head, const std::string& text, const std::string& facts);
 
 }  // namespace elbo

@@ -19,27 +19,6 @@ std::vector<std::string> words_of(const std::string& text) {
   return words;
 }
 
-// Breaks `text` into lines that start at `column`; `head` is what stands before the first.
-std::string wrapped(std::string head, const std::string& text, size_t column) {
-  std::string out;
-  if (head.size() + 2 > column) {
-    out = head + "\n";
-    head.clear();
-  }
-  std::string line = head + std::string(column - head.size(), ' ');
-  bool fresh = true;
-  for (const std::string& word : words_of(text)) {
-    if (!fresh && line.size() + 1 + word.size() > kWidth) {
-      out += line + "\n";
-      line = std::string(column, ' ');
-      fresh = true;
-    }
-    line += (fresh ? "" : " ") + word;
-    fresh = false;
-  }
-  return out + line + "\n";
-}
-
 std::string flag_head(const Flag& flag) {
   std::string head = flag.letter == 0 ? "      " : std::string("  -") + flag.letter + ", ";
   head += flag.name;
@@ -53,7 +32,7 @@ std::string flag_text(const Flag& flag) {
   if (!flag.fallback.empty()) facts = "default " + flag.fallback;
   if (flag.takes == Takes::many) facts += (facts.empty() ? "" : ", ") + std::string("repeatable");
   if (!flag.environment.empty()) facts += (facts.empty() ? "" : ", ") + flag.environment;
-  return wrapped(flag_head(flag), flag.doc + (facts.empty() ? "" : " [" + facts + "]"), kDocColumn);
+  return help_entry(flag_head(flag), flag.doc, facts);
 }
 
 std::string examples_text(const std::vector<std::string>& examples) {
@@ -68,9 +47,30 @@ std::string examples_text(const std::vector<std::string>& examples) {
 
 }  // namespace
 
+std::string help_entry(std::string head, const std::string& text, const std::string& facts) {
+  std::string out;
+  if (head.size() + 2 > kDocColumn) {
+    out = head + "\n";
+    head.clear();
+  }
+  std::string line = head + std::string(kDocColumn - head.size(), ' ');
+  bool fresh = true;
+  std::vector<std::string> words = words_of(text);
+  if (!facts.empty()) words.push_back("[" + facts + "]");  // never broken
+  for (const std::string& word : words) {
+    if (!fresh && line.size() + 1 + word.size() > kWidth) {
+      out += line + "\n";
+      line = std::string(kDocColumn, ' ');
+      fresh = true;
+    }
+    line += (fresh ? "" : " ") + word;
+    fresh = false;
+  }
+  return out + line + "\n";
+}
+
 std::string help_text(const CommandLine& command) {
-  std::string text =
-      wrapped("elbo " + command.name + ":", command.summary, command.name.size() + 7);
+  std::string text = "elbo " + command.name + ": " + command.summary + "\n";
   text += "\nUsage: elbo " + command.name + " [flags]\n";
   std::vector<std::string> groups;
   for (const Flag& flag : command.flags) {

@@ -105,13 +105,15 @@ ConfigKey text_key(const char* name, Member member, const About& about, std::str
 template <class Member, class Enum>
 ConfigKey choice_key(const char* name, Member member, const About& about,
                      std::vector<std::pair<std::string, Enum>> choices) {
-  std::string list;
+  std::string list, expected;
   std::vector<std::string> names;
   for (const auto& choice : choices) {
     list += (list.empty() ? "" : "|") + choice.first;
+    expected += (expected.empty() ? "" : ", ") + choice.first;
     names.push_back(choice.first);
   }
-  ConfigKey key = base_key(name, about, list, "one of " + list);
+  ConfigKey key = base_key(name, about, list, "one of " + expected);
+  key.choices = names;
   key.is_text = true;
   key.toml = [member, choices](const RunConfig& c) {
     for (const auto& choice : choices)

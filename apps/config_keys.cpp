@@ -41,14 +41,11 @@ void add_data_keys(std::vector<ConfigKey>& keys) {
                                 {"idx", DataKind::idx}, {"sprites", DataKind::sprites}}));
   keys.push_back(text_key(ELBO_MEMBER(data.path),
                           {kData, "directory of IDX files, plain or .gz", "--data"}, "DIR"));
-  keys.push_back(
-      choice_key(ELBO_MEMBER(data.binarise),
-                 {kData,
-                  "make pixels 0 or 1: never, at one half, or by chance anew "
-                  "each time an image is seen"},
-                 std::vector<std::pair<std::string, Binarise>>{{"none", Binarise::none},
-                                                               {"threshold", Binarise::threshold},
-                                                               {"dynamic", Binarise::dynamic}}));
+  keys.push_back(choice_key(
+      ELBO_MEMBER(data.binarise), {kData, "make pixels 0 or 1, at one half or by chance each time"},
+      std::vector<std::pair<std::string, Binarise>>{{"none", Binarise::none},
+                                                    {"threshold", Binarise::threshold},
+                                                    {"dynamic", Binarise::dynamic}}));
   keys.push_back(integer_key(ELBO_MEMBER(data.resolution),
                              {kData, "sprites: width and height in pixels"}, 8, 1024));
   keys.push_back(integer_key(ELBO_MEMBER(data.train_samples),
@@ -97,9 +94,10 @@ void add_optimizer_keys(std::vector<ConfigKey>& keys) {
                             {kTraining, "adam, adamw, adagrad: added to the root"}, {0, 1}));
   keys.push_back(number_key(ELBO_MEMBER(train.optimizer.weight_decay),
                             {kTraining, "pulls weights towards 0"}, {0, 1e3}));
-  keys.push_back(
-      number_key(ELBO_MEMBER(train.optimizer.momentum), {kTraining, "sgd"}, {0, 1, true}));
-  keys.push_back(switch_key(ELBO_MEMBER(train.optimizer.nesterov), {kTraining, "sgd"}));
+  keys.push_back(number_key(ELBO_MEMBER(train.optimizer.momentum),
+                            {kTraining, "sgd: share of the last step that is kept"}, {0, 1, true}));
+  keys.push_back(switch_key(ELBO_MEMBER(train.optimizer.nesterov),
+                            {kTraining, "sgd: look ahead along the momentum"}));
 }
 
 void add_training_keys(std::vector<ConfigKey>& keys) {
@@ -156,7 +154,8 @@ void add_output_keys(std::vector<ConfigKey>& keys) {
 
 void add_device_keys(std::vector<ConfigKey>& keys) {
   ConfigKey device =
-      text_key(ELBO_MEMBER(device), {kDevice, "where to compute", "--device"}, "auto|cpu|cuda[:N]");
+      text_key(ELBO_MEMBER(device),
+               {kDevice, "where to compute: auto, cpu, cuda or cuda:N", "--device"}, "DEVICE");
   keys.push_back(std::move(device));
   keys.push_back(
       choice_key(ELBO_MEMBER(precision), {kDevice, "of products", "--precision"},
@@ -185,6 +184,13 @@ std::vector<ConfigKey> build_keys() {
 std::string ConfigKey::environment() const {
   std::string text = "ELBO_" + (flag.empty() ? name : flag.substr(2));
   for (char& c : text) c = c == '.' || c == '-' ? '_' : static_cast<char>(std::toupper(c));
+  return text;
+}
+
+std::string ConfigKey::full_doc() const {
+  std::string text = doc;
+  for (size_t i = 0; i < choices.size() && choices.size() > 1; ++i)
+    text += (i == 0 ? ": " : ", ") + choices[i];
   return text;
 }
 

@@ -23,13 +23,15 @@ struct ConfigKey {
   std::string value;     // in --help: "N"; empty for an on/off key, whose flag takes no value
   std::string doc;       // in --help and as a comment in printed TOML
   std::string expected;  // "an integer from 1 to 65536"
-  bool is_text =
-      false;  // plain text on the command line is the value; otherwise it is read as TOML
+  std::vector<std::string> choices;  // names of an enum
+  // On a command line, plain text is the value itself; what is not text is read as TOML.
+  bool is_text = false;
 
   std::function<std::string(const RunConfig&)> toml;           // as TOML text
   std::function<void(RunConfig&, const ConfigValue&)> assign;  // throws BadValue
 
   std::string environment() const;  // "ELBO_BATCH_SIZE"
+  std::string full_doc() const;     // with the choices, if there is more than one
   std::string section() const;      // "train"; empty at the top level
   std::string leaf() const;         // "batch_size"
 };

@@ -93,6 +93,8 @@ class Flattener {
   [[noreturn]] void unknown(const toml::key& key, const std::string& name) const {
     std::vector<std::string> known = config_key_names();
     known.emplace_back("parent");
+    for (const ConfigKey& entry : config_keys())
+      if (!entry.section().empty()) known.push_back(entry.section());
     throw_error(ErrorCode::usage, place_text(file_, key.source().begin), ": unknown key ", name,
                 did_you_mean(name, known));
   }

@@ -32,9 +32,7 @@ std::string config_toml(const RunConfig& config, ConfigScope scope) {
       section = key.section();
       text += "\n[" + section + "]\n";
     }
-    std::string comment = key.doc;
-    if (key.value.find('|') != std::string::npos) comment += " (" + key.value + ")";
-    text += setting_line(key.leaf(), key.toml(config), comment);
+    text += setting_line(key.leaf(), key.toml(config), key.full_doc());
   }
   return text;
 }

@@ -46,8 +46,8 @@ CommandLine doctor_command_line() {
   command.summary = "say what this machine offers and what stands in the way";
   const std::string group = "Checks";
   command.flags = {
-      {"--device", 0, Takes::one_value, "auto|cpu|cuda[:N]", group,
-       "fail if this device cannot be used", "auto"},
+      {"--device", 0, Takes::one_value, "DEVICE", group, "fail if this device cannot be used",
+       "auto"},
       {"--data", 0, Takes::one_value, "DIR", group, "also read this directory of IDX files"},
       {"--out", 0, Takes::one_value, "DIR", group, "where runs are to be written", "runs"},
       {"--threads", 0, Takes::one_value, "N", group, "CPU threads; 0: as many as are allowed", "0"},

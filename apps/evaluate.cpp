@@ -111,9 +111,9 @@ CommandLine evaluate_command_line() {
        "0", ""},
   };
   command.notes =
-      "Computes in double with code and noise of its own, and always with beta = 1, so that its\n"
-      "figures hold whatever training minimised. A file without a config.toml beside it is taken\n"
-      "for the ReLU and Bernoulli network of pytorch/examples.\n";
+      "Computes in double with code and noise of its own, and always with beta = 1, so\n"
+      "that its figures hold whatever training minimised. A file without a config.toml\n"
+      "beside it is taken for the ReLU and Bernoulli network of pytorch/examples.\n";
   command.examples = {"elbo evaluate --run runs/first",
                       "elbo evaluate --run runs/mnist --images 1000 --nll-samples 1000",
                       "elbo evaluate --checkpoint vae.safetensors --data ~/mnist --json"};

@@ -29,7 +29,7 @@ constexpr Subcommand kSubcommands[] = {
 
 std::string overview() {
   std::string text =
-      "elbo trains autoencoders and variational autoencoders, on NVIDIA GPUs or the CPU.\n\n"
+      "elbo trains autoencoders and variational autoencoders on GPUs or the CPU.\n\n"
       "Usage: elbo COMMAND [flags]\n\nCommands\n";
   for (const Subcommand& subcommand : kSubcommands) {
     const CommandLine about = subcommand.describe();

@@ -16,17 +16,16 @@ constexpr int64_t kMostImages = 1 << 20;
 CommandLine reconstruct_command_line() {
   CommandLine command;
   command.name = "reconstruct";
-  command.summary = "encode and decode test images; rows of originals above rows of results";
-  command.flags = run_flags();
+  command.summary = "encode and decode test images; originals above results";
   const std::string group = "Pictures";
-  command.flags.insert(command.flags.end(),
-                       {{"--data", 0, Takes::one_value, "DIR", group,
-                         "directory of IDX files, plain or .gz", "the run's own"},
-                        {"--count", 'n', Takes::one_value, "N", group, "how many images", "32"},
-                        {"--first", 0, Takes::one_value, "I", group, "index of the first", "0"},
-                        {"--columns", 0, Takes::one_value, "N", group, "images per row", "16"},
-                        {"--out", 'o', Takes::one_value, "FILE.png", group, "picture to write",
-                         "DIR/reconstruct.png"}});
+  command.flags =
+      with_run_flags({{"--data", 0, Takes::one_value, "DIR", group,
+                       "directory of IDX files, plain or .gz", "the run's own"},
+                      {"--count", 'n', Takes::one_value, "N", group, "how many images", "32"},
+                      {"--first", 0, Takes::one_value, "I", group, "index of the first", "0"},
+                      {"--columns", 0, Takes::one_value, "N", group, "images per row", "16"},
+                      {"--out", 'o', Takes::one_value, "FILE.png", group, "picture to write",
+                       "DIR/reconstruct.png"}});
   command.notes = "Images come from the test split and are decoded from their posterior mean.\n";
   command.examples = {"elbo reconstruct --run runs/first",
                       "elbo reconstruct --run runs/mnist --data ~/fashion-mnist -n 64",

@@ -16,11 +16,9 @@ constexpr double kHottest = 100;  // far outside anything a decoder has seen
 CommandLine sample_command_line() {
   CommandLine command;
   command.name = "sample";
-  command.summary = "draw new pictures from a trained model: latents from N(0, I), decoded";
-  command.flags = run_flags();
+  command.summary = "draw new pictures: latents from N(0, I), decoded";
   const std::string group = "Pictures";
-  command.flags.insert(
-      command.flags.end(),
+  command.flags = with_run_flags(
       {{"--count", 'n', Takes::one_value, "N", group, "how many", "64"},
        {"--seed", 's', Takes::one_value, "N", group, "of the latents", "42"},
        {"--temperature", 't', Takes::one_value, "X", group,

@@ -26,8 +26,9 @@ std::vector<Flag> train_flags() {
   for (Flag& flag : config_flags()) flags.push_back(std::move(flag));
   flags.push_back(
       {"--overwrite", 0, Takes::nothing, "", "Output", "replace the run that the directory holds"});
-  flags.push_back({"--resume", 0, Takes::maybe_value, "latest|PATH", "Output",
-                   "go on with the run at --out, or with the run directory or checkpoint PATH"});
+  flags.push_back({"--resume", 0, Takes::maybe_value, "PATH", "Output",
+                   "go on with the run directory or checkpoint PATH; without PATH, or with latest, "
+                   "with the run at --out"});
   flags.push_back({"--quiet", 'q', Takes::nothing, "", "Output", "print warnings only"});
   return flags;
 }
@@ -39,10 +40,10 @@ CommandLine train_command_line() {
   command.name = "train";
   command.summary = "train a model and leave a run directory";
   command.flags = train_flags();
-  command.notes =
-      keys_without_flags_text() +
-      "\nSettings are taken from: defaults < preset < --config < ELBO_... < flags and --set.\n"
-      "Ctrl-C finishes the step, writes a checkpoint and says how to go on.\n";
+  command.notes = keys_without_flags_text() +
+                  "\nWhere settings come from, later wins: defaults, --preset, --config, "
+                  "ELBO_...\nvariables, flags and --set.\n"
+                  "Ctrl-C finishes the step, writes a checkpoint and says how to go on.\n";
   command.examples = {
       "elbo train --preset sprites --out runs/first  # no data set needed",
       "elbo train --preset mlp-mnist --data ~/mnist -z 2 --epochs 20  # two latents",

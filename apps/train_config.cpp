@@ -67,38 +67,42 @@ void choose_machine(PlannedRun& plan) {
   if (!given.contains("device")) plan.device = state.device;
 }
 
+// A default as --help shows it: text without its quotes.
+std::string shown(const ConfigKey& key, const RunConfig& defaults) {
+  const std::string text = key.toml(defaults);
+  return text.starts_with('"') ? text.substr(1, text.size() - 2) : text;
+}
+
 }  // namespace
 
 std::vector<Flag> config_flags() {
   const RunConfig defaults;
   std::vector<Flag> flags;
-  for (const ConfigKey& key : config_keys()) {
-    if (key.flag.empty()) continue;
-    const bool is_switch = key.value.empty();
-    std::string fallback = is_switch ? "" : key.toml(defaults);
-    if (fallback == "\"\"") fallback.clear();
-    if (key.is_text && fallback.size() > 2) fallback = fallback.substr(1, fallback.size() - 2);
-    flags.push_back({key.flag, key.letter, is_switch ? Takes::nothing : Takes::one_value, key.value,
-                     key.group, key.doc, fallback, key.environment()});
+  for (const char* group : {"Data", "Model", "Training", "Output", "Device", "Debug"}) {
+    for (const ConfigKey& key : config_keys()) {
+      if (key.flag.empty() || key.group != group) continue;
+      const bool is_switch = key.value.empty();
+      flags.push_back({key.flag, key.letter, is_switch ? Takes::nothing : Takes::one_value,
+                       key.value, key.group, key.full_doc(), is_switch ? "" : shown(key, defaults),
+                       key.environment()});
+    }
   }
   return flags;
 }
 
 std::string keys_without_flags_text() {
-  constexpr size_t kColumn = 28;
   const RunConfig defaults;
   std::string text =
-      "Keys without a flag of their own, for --set KEY=VALUE, TOML files and ELBO_KEY\n"
-      "(train.drop_last is ELBO_TRAIN_DROP_LAST), with their defaults\n";
+      "Keys without a flag, for --set KEY=VALUE and TOML files. In the environment,\n"
+      "model.hidden is ELBO_MODEL_HIDDEN, and so on.\n";
   for (const ConfigKey& key : config_keys()) {
     if (!key.flag.empty()) continue;
-    std::string line = "  " + key.name;
-    line.resize(std::max(line.size() + 1, kColumn), ' ');
-    text += line + key.toml(defaults);
-    if (key.value.find('|') != std::string::npos) text += "  (" + key.value + ")";
-    text += "\n" + std::string(kColumn, ' ') + key.doc + "\n";
+    text += help_entry("  " + key.name, key.full_doc(), "default " + shown(key, defaults));
   }
-  return text;
+  return text +
+         "\nA schedule is a number or a table, like\n"
+         "--lr '{kind=\"warmup\", base=1e-3, start=0, steps=500}'; kinds are constant, warmup,\n"
+         "cyclical, cosine and stages.\n";
 }
 
 std::string run_directory(const RunConfig& config) {

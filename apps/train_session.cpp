@@ -59,6 +59,7 @@ TrainSession::TrainSession(Fs& fs, PlannedRun plan, bool overwrite, bool quiet)
       config_toml_(config_toml(config_, ConfigScope::repeatable)) {
   for (const std::string& warning : plan_.merged.warnings) log_.warning(warning);
   log_.open_file(fs, directory_.train_log(), plan_.resume ? OpenMode::append : OpenMode::create);
+  log_.file_only("device: " + device_description(device_));
   if (plan_.resume) resume();
   RunFacts facts{program_arguments(),        config_.preset,     device_description(device_),
                  use_threads(plan_.threads), config_.train.seed, trainer_->step()};

@@ -59,15 +59,18 @@ RunFiles read_run(Fs& fs, const std::string& run_dir, const std::string& which) 
   return files;
 }
 
-std::vector<Flag> run_flags() {
-  return {
+std::vector<Flag> with_run_flags(const std::vector<Flag>& own) {
+  std::vector<Flag> flags = {
       {"--run", 0, Takes::one_value, "DIR", "Run", "run directory, as given to train --out"},
       {"--checkpoint", 0, Takes::one_value, "NAME", "Run",
        "latest, best, or a name in checkpoints/", "latest"},
-      {"--device", 0, Takes::one_value, "auto|cpu|cuda[:N]", "Device", "where to compute", "auto"},
-      {"--threads", 0, Takes::one_value, "N", "Device", "CPU threads; 0: as many as are allowed",
-       "0"},
   };
+  flags.insert(flags.end(), own.begin(), own.end());
+  flags.push_back({"--device", 0, Takes::one_value, "DEVICE", "Device",
+                   "where to compute: auto, cpu, cuda or cuda:N", "auto"});
+  flags.push_back({"--threads", 0, Takes::one_value, "N", "Device",
+                   "CPU threads; 0: as many as are allowed", "0"});
+  return flags;
 }
 
 DeviceChoice open_device(const std::string& request, int threads, Log& log) {

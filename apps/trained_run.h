@@ -30,8 +30,8 @@ RunFiles read_run(Fs& fs, const std::string& run_dir, const std::string& which =
 void put_image_shape(RunState& state, const ImageShape& shape);
 ImageShape get_image_shape(const RunState& state, const std::string& checkpoint);
 
-// --run, --checkpoint, --device, --threads: what every subcommand that opens a run understands.
-std::vector<Flag> run_flags();
+// The flags of a subcommand that opens a run: --run, --checkpoint, its own, --device, --threads.
+std::vector<Flag> with_run_flags(const std::vector<Flag>& own);
 
 // "device: CPU, 2 threads (this program was built without CUDA)" goes to the log.
 DeviceChoice open_device(const std::string& request, int threads, Log& log);

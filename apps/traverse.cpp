@@ -112,11 +112,9 @@ std::vector<float> base_latent(TrainedRun& run, const Arguments& arguments) {
 CommandLine traverse_command_line() {
   CommandLine command;
   command.name = "traverse";
-  command.summary = "change one latent at a time: one row per latent, the most used first";
-  command.flags = run_flags();
+  command.summary = "vary one latent per row, the most used first";
   const std::string group = "Pictures";
-  command.flags.insert(
-      command.flags.end(),
+  command.flags = with_run_flags(
       {{"--range", 0, Takes::one_value, "LOW..HIGH", group, "values of the latent", "-3..3"},
        {"--steps", 0, Takes::one_value, "N", group, "pictures per row", "11"},
        {"--dims", 0, Takes::one_value, "I,J,...", group, "these latents, in this order",

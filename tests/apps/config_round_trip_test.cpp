@@ -1,0 +1,151 @@
+// Every key, written and read again, is the same; so is every float.
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <cmath>
+#include <map>
+#include <random>
+
+#include "apps/config_keys.h"
+#include "apps/config_merge.h"
+
+namespace elbo {
+namespace {
+
+// A value other than the default for every key, as on a command line.
+const std::map<std::string, std::string>& other_values() {
+  static const std::map<std::string, std::string> values = {
+      {"device", "cuda:1"},
+      {"precision", "fp32"},  // has only one value so far
+      {"threads", "3"},
+      {"check_finite", "true"},
+      {"data.kind", "sprites"},
+      {"data.path", "a \"quoted\" \\ directory\twith a tab"},
+      {"data.binarise", "dynamic"},
+      {"data.resolution", "48"},
+      {"data.train_samples", "9000000000"},
+      {"data.test_samples", "17"},
+      {"model.kind", "mlp-ae"},
+      {"model.hidden", "512,256,64"},
+      {"model.latent_dim", "7"},
+      {"model.activation", "silu"},
+      {"model.init", "he"},
+      {"model.likelihood", "gaussian"},
+      {"model.log_variance", "-1.3"},
+      {"train.batch_size", "100"},
+      {"train.epochs", "33"},
+      {"train.max_steps", "12345678901"},
+      {"train.drop_last", "true"},
+      {"train.learning_rate", "{kind=\"cosine\", base=0.003, start=1e-5, steps=4690}"},
+      {"train.beta", "4.1"},
+      {"train.kl_schedule", "{kind=\"stages\", until=[10, 20], value=[0, 0.1, 1]}"},
+      {"train.clip_grad", "0.7"},
+      {"train.seed", "9223372036854775807"},
+      {"train.overfit_batch", "true"},
+      {"train.optimizer.kind", "adamw"},
+      {"train.optimizer.beta1", "0.85"},
+      {"train.optimizer.beta2", "0.9991"},
+      {"train.optimizer.epsilon", "1e-10"},
+      {"train.optimizer.weight_decay", "0.01"},
+      {"train.optimizer.momentum", "0.3"},
+      {"train.optimizer.nesterov", "true"},
+      {"output.dir", "runs/x y"},
+      {"output.name", "2024"},
+      {"output.log_interval", "7"},
+      {"output.save_interval", "50"},
+      {"output.sample_interval", "0"},
+      {"output.eval_interval", "3"},
+      {"output.keep", "5"},
+  };
+  return values;
+}
+
+RunConfig with_setting(const std::string& key, const std::string& text) {
+  ConfigSources sources;
+  sources.settings = {parse_set_argument(key + "=" + text)};
+  return merge_config(real_fs(), sources).config;
+}
+
+TEST(ConfigRoundTrip, CoversEveryKey) {
+  for (const ConfigKey& key : config_keys())
+    EXPECT_TRUE(other_values().contains(key.name)) << "no test value for " << key.name;
+  EXPECT_EQ(other_values().size(), config_keys().size());
+}
+
+TEST(ConfigRoundTrip, EveryKeySurvivesWritingAndReading) {
+  const std::string unchanged = config_toml(RunConfig{});
+  for (const auto& [key, text] : other_values()) {
+    const std::string written = config_toml(with_setting(key, text));
+    if (key != "precision") {
+      EXPECT_NE(written, unchanged) << key;
+    }
+    EXPECT_EQ(config_toml(parse_written_config(written, "test.toml")), written) << key;
+  }
+}
+
+TEST(ConfigRoundTrip, PresetsSurviveAsFiles) {
+  for (const Preset& preset : presets()) {
+    const std::string written = config_toml(preset.config);
+    EXPECT_EQ(config_toml(parse_written_config(written, "test.toml")), written) << preset.name;
+  }
+}
+
+TEST(ConfigRoundTrip, LeavesOutThePlaceOfTheRunWhereItMustNotMatter) {
+  RunConfig config;
+  config.output.dir = "somewhere";
+  config.output.name = "someone";
+  const std::string text = config_toml(config, ConfigScope::repeatable);
+  EXPECT_EQ(text, config_toml(RunConfig{}, ConfigScope::repeatable));
+  EXPECT_EQ(text.find("somewhere"), std::string::npos);
+}
+
+TEST(ConfigRoundTrip, FloatsKeepTheirBits) {
+  std::mt19937 random(1);
+  for (int i = 0; i < 20000; ++i) {
+    const auto value = std::bit_cast<float>(static_cast<uint32_t>(random()));
+    if (!std::isfinite(value)) continue;
+    const double read = parse_number(read_toml_value(toml_text(value)));
+    ASSERT_EQ(std::bit_cast<uint32_t>(static_cast<float>(read)), std::bit_cast<uint32_t>(value))
+        << toml_text(value);
+  }
+}
+
+TEST(ConfigRoundTrip, DoublesKeepTheirBits) {
+  std::mt19937_64 random(2);
+  for (int i = 0; i < 20000; ++i) {
+    const auto value = std::bit_cast<double>(static_cast<uint64_t>(random()));
+    if (!std::isfinite(value)) continue;
+    const double read = parse_number(read_toml_value(toml_text(value)));
+    ASSERT_EQ(std::bit_cast<uint64_t>(read), std::bit_cast<uint64_t>(value)) << toml_text(value);
+  }
+}
+
+TEST(ConfigRoundTrip, FloatsAreWrittenAsPeopleWouldWriteThem) {
+  EXPECT_EQ(toml_text(1e-3f), "0.001");
+  EXPECT_EQ(toml_text(1.0f), "1.0");
+  EXPECT_EQ(toml_text(0.999), "0.999");
+}
+
+TEST(ConfigRoundTrip, SchedulesOfEveryKindSurvive) {
+  for (const char* text :
+       {"0.25", "{kind = \"warmup\", base = 0.5, start = 0.25, steps = 100}",
+        "{kind = \"cyclical\", base = 1.0, start = 0.0, steps = 10, ratio = 0.3}",
+        "{kind = \"cosine\", base = 1.0, start = 0.001, steps = 9}",
+        "{kind = \"stages\", until = [], value = [0.5]}",
+        "{kind = \"stages\", until = [5, 6], value = [0.0, 1.0, 2.0]}"}) {
+    const Schedule schedule = parse_schedule(read_toml_value(text), 1.0f);
+    EXPECT_EQ(toml_text(schedule), text);
+  }
+}
+
+TEST(ConfigRoundTrip, StagesHoldTheirLastValueForEver) {
+  const Schedule schedule =
+      parse_schedule(read_toml_value("{kind=\"stages\", until=[5], value=[0, 1]}"), 1.0f);
+  EXPECT_EQ(schedule_value(schedule, 0), 0.0f);
+  EXPECT_EQ(schedule_value(schedule, 4), 0.0f);
+  EXPECT_EQ(schedule_value(schedule, 5), 1.0f);
+  EXPECT_EQ(schedule_value(schedule, uint64_t{1} << 62), 1.0f);
+}
+
+}  // namespace
+}  // namespace elbo
