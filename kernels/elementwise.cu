@@ -1,6 +1,7 @@
 #include "kernels/elementwise.h"
 
 #include "kernels/error.h"
+#include "kernels/grey.h"
 #include "kernels/launch.h"
 #include "kernels/launch_cells.h"
 
@@ -139,8 +140,7 @@ struct ConvertU8 {
   float* y;
   float scale;
 
-  // Division, because 255 * (1/255.0f) is not 1.
-  ELBO_HD void operator()(int64_t i) const { y[i] = scale * (static_cast<float>(x[i]) / 255.0f); }
+  ELBO_HD void operator()(int64_t i) const { y[i] = scale * grey_value<float>(x[i]); }
 };
 
 template <class T>

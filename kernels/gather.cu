@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "kernels/error.h"
+#include "kernels/grey.h"
 #include "kernels/noise.h"
 #include "kernels/parallel.h"
 #ifdef ELBO_HAS_CUDA
@@ -17,7 +18,7 @@ namespace {
 template <Binarise Kind>
 ELBO_HD float pixel_value(uint8_t stored, float uniform) {
   if constexpr (Kind == Binarise::threshold) return stored >= 128 ? 1.0f : 0.0f;
-  const float grey = static_cast<float>(stored) / 255.0f;
+  const float grey = grey_value<float>(stored);
   if constexpr (Kind == Binarise::dynamic) return uniform < grey ? 1.0f : 0.0f;
   return grey;
 }

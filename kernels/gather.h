@@ -11,7 +11,7 @@
 // Shapes    data [N, D], labels [N] in device memory; x [B, D], index and label_out [B]
 // Work      one launch; reads BD bytes, writes 4BD; on CUDA a block owns a row and moves 16 bytes per
 //           store where D % 4 == 0 and the pointers allow it. dynamic costs one Philox call per 4.
-// Numerics  exact division by 255; the same bits on both devices
+// Numerics  exact division by 255 (grey.h); the same bits on both devices
 // Errors    elbo::Error if a pointer is missing or the order has no samples; B == 0 is a no-op
 #pragma once
 
