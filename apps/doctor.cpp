@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "apps/doctor_facts.h"
 #include "apps/subcommands.h"
@@ -38,6 +39,17 @@ std::string json_text(const std::vector<Fact>& facts, bool usable) {
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
+// What is wrong with --device, if anything; a misspelt one is an error at once.
+std::optional<Error> device_trouble(const std::string& request) {
+  try {
+    choose_device(request);
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::usage) throw;
+    return error;
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 CommandLine doctor_command_line() {
@@ -60,6 +72,7 @@ CommandLine doctor_command_line() {
 }
 
 int doctor(const Arguments& arguments) {
+  const std::optional<Error> device_error = device_trouble(arguments.text("--device", "auto"));
   constexpr int64_t kMostThreads = 1024;
   use_threads(static_cast<int>(arguments.integer("--threads", 0, 0, kMostThreads)));
   std::vector<Fact> facts;
@@ -72,11 +85,12 @@ int doctor(const Arguments& arguments) {
   add(product_facts());
   add(disk_facts(arguments.text("--out", "runs")));
   add(data_facts(arguments.text("--data")));
-  const bool usable = std::none_of(facts.begin(), facts.end(),
+  const bool usable = !device_error &&
+                      std::none_of(facts.begin(), facts.end(),
                                    [](const Fact& fact) { return fact.health == Health::trouble; });
   const std::string text = arguments.has("--json") ? json_text(facts, usable) : table_text(facts);
   std::fwrite(text.data(), 1, text.size(), stdout);
-  choose_device(arguments.text("--device", "auto"));  // throws if it was asked for and is not there
+  if (device_error) throw *device_error;
   if (usable) return 0;
   const bool data_trouble = facts.back().health == Health::trouble;
   return static_cast<int>(data_trouble ? ErrorCode::data : ErrorCode::failure);

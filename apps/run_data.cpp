@@ -36,14 +36,18 @@ SpriteSplit sprite_split(const DataConfig& config) {
 }
 
 RunData open_run_data(Context& context, Fs& fs, const DataConfig& config) {
+  // Member by member: when an element of a braced list throws, GCC 12 destroys those before it twice.
+  RunData data;
   if (config.kind == DataKind::sprites) {
     const SpriteSplit split = sprite_split(config);
-    return {ImageData::sprites(config.resolution, split.train, 0),
-            ImageData::sprites(config.resolution, split.test, split.train)};
+    data.train = ImageData::sprites(config.resolution, split.train, 0);
+    data.test = ImageData::sprites(config.resolution, split.test, split.train);
+    return data;
   }
   const ImageSet set = load_images(fs, config);
-  return {ImageData::from_split(context, set.train, config.train_samples),
-          ImageData::from_split(context, set.test, config.test_samples)};
+  data.train = ImageData::from_split(context, set.train, config.train_samples);
+  data.test = ImageData::from_split(context, set.test, config.test_samples);
+  return data;
 }
 
 ImageData open_test_data(Context& context, Fs& fs, const DataConfig& config) {

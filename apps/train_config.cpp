@@ -39,10 +39,16 @@ ResumePoint find_resume_point(Fs& fs, const std::string& given, const RunConfig&
   }
   while (path.size() > 1 && path.ends_with('/')) path.pop_back();
   const std::string checkpoints = join_path(path, "checkpoints");
-  if (is_directory(fs, checkpoints)) return {path, load_latest_checkpoint(fs, checkpoints)};
+  ResumePoint point;
+  if (is_directory(fs, checkpoints)) {
+    point.checkpoint = load_latest_checkpoint(fs, checkpoints);
+    point.run_dir = path;
+    return point;
+  }
   if (exists(fs, join_path(path, "state.json"))) {
-    const std::string run_dir = parent_path(parent_path(path));
-    return {run_dir.empty() ? "." : run_dir, load_checkpoint(fs, path)};
+    point.checkpoint = load_checkpoint(fs, path);
+    point.run_dir = parent_path(parent_path(path));
+    return point;
   }
   throw_error(ErrorCode::usage, "--resume: ", path,
               " holds no checkpoints/; name the directory of a run, or one of its checkpoints");
@@ -100,9 +106,9 @@ std::string keys_without_flags_text() {
     text += help_entry("  " + key.name, key.full_doc(), "default " + shown(key, defaults));
   }
   return text +
-         "\nA schedule is a number or a table, like\n"
-         "--lr '{kind=\"warmup\", base=1e-3, start=0, steps=500}'; kinds are constant, warmup,\n"
-         "cyclical, cosine and stages.\n";
+         "\nA schedule is a number or a table, for example\n"
+         "--lr '{kind=\"warmup\", base=1e-3, start=0, steps=500}'. Kinds: constant, warmup,\n"
+         "cyclical, cosine, stages.\n";
 }
 
 std::string run_directory(const RunConfig& config) {

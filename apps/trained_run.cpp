@@ -52,7 +52,8 @@ ImageShape get_image_shape(const RunState& state, const std::string& checkpoint)
 }
 
 RunFiles read_run(Fs& fs, const std::string& run_dir, const std::string& which) {
-  RunFiles files{{}, load_named_checkpoint(fs, run_dir, which), {}};
+  RunFiles files;
+  files.checkpoint = load_named_checkpoint(fs, run_dir, which);
   const LoadedCheckpoint& checkpoint = files.checkpoint;
   files.config = parse_written_config(checkpoint.config_toml, checkpoint.path + "/config.toml");
   files.image = get_image_shape(checkpoint.state, checkpoint.path);

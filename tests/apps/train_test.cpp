@@ -66,7 +66,7 @@ TEST_F(TrainTest, ARunCanBeRepeatedFromItsConfiguration) {
 }
 
 TEST_F(TrainTest, ARunStoppedByASignalGoesOnBitForBit) {
-  const Strings more = {"--set", "train.epochs=60", "--log-interval", "1"};
+  const Strings more = {"--set", "train.epochs=16"};
   Strings longer = tiny_run("whole");
   longer.erase(std::find(longer.begin(), longer.end(), "-e"),
                std::find(longer.begin(), longer.end(), "-e") + 2);
