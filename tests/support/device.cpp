@@ -76,6 +76,17 @@ void copy_out(DeviceParam device, void* to, const void* from, size_t bytes) {
 #endif
 }
 
+void set_bytes(DeviceParam device, void* to, int value, size_t bytes) {
+  if (bytes == 0) return;
+  if (device == Device::cpu) std::memset(to, value, bytes);
+#ifdef ELBO_HAS_CUDA
+  if (device == Device::cuda) {
+    ELBO_CUDA_CHECK(cudaMemset(to, value, bytes));
+    ELBO_CUDA_CHECK(cudaDeviceSynchronize());  // test streams do not wait for the default one
+  }
+#endif
+}
+
 }  // namespace
 
 std::vector<DeviceParam> available_devices() {
@@ -113,9 +124,9 @@ DeviceBytes::DeviceBytes(DeviceParam device, size_t bytes, size_t lead)
       data_(block_ ? block_ + before_ : nullptr) {
   // The simulator poisons by itself and remembers that nobody has written here.
   if (device == Device::cuda && kSimulated) return;
-  std::vector<unsigned char> image(before_ + bytes_ + after_, kRedZone);
-  std::fill_n(image.begin() + static_cast<ptrdiff_t>(before_), bytes_, kFresh);
-  copy_in(device, block_, image.data(), image.size());
+  set_bytes(device, block_, kRedZone, before_);
+  set_bytes(device, data_, kFresh, bytes_);
+  set_bytes(device, data_ ? data_ + bytes_ : nullptr, kRedZone, after_);
 }
 
 DeviceBytes::~DeviceBytes() {
@@ -136,13 +147,17 @@ void DeviceBytes::download(void* to) const {
 
 void DeviceBytes::check_red_zones() const {
   if (has_exact_bounds(device_)) return;
-  std::vector<unsigned char> image(before_ + bytes_ + after_);
-  copy_out(device_, image.data(), block_, image.size());
-  for (size_t i = 0; i < image.size(); ++i) {
-    const bool inside = i >= before_ && i < before_ + bytes_;
-    if (inside || image[i] == kRedZone) continue;
+  check_red_zone(block_, before_, -static_cast<long>(before_));
+  check_red_zone(data_ + bytes_, after_, static_cast<long>(bytes_));
+}
+
+void DeviceBytes::check_red_zone(const std::byte* zone, size_t size, long first_byte) const {
+  std::vector<unsigned char> image(size);
+  copy_out(device_, image.data(), zone, size);
+  for (size_t i = 0; i < size; ++i) {
+    if (image[i] == kRedZone) continue;
     ADD_FAILURE() << "something wrote outside of a buffer of " << bytes_ << " bytes, at byte "
-                  << static_cast<long>(i) - static_cast<long>(before_);
+                  << first_byte + static_cast<long>(i);
     return;
   }
 }

@@ -56,6 +56,7 @@ class DeviceBytes {
 
  private:
   void check_red_zones() const;
+  void check_red_zone(const std::byte* zone, size_t size, long first_byte) const;
 
   DeviceParam device_;
   size_t bytes_, before_, after_;  // red zones; before_ counts the lead too
