@@ -102,9 +102,11 @@ ConfigKey text_key(const char* name, Member member, const About& about, std::str
   return key;
 }
 
+template <class Enum>
+using Choices = std::vector<std::pair<std::string, Enum>>;
+
 template <class Member, class Enum>
-ConfigKey choice_key(const char* name, Member member, const About& about,
-                     std::vector<std::pair<std::string, Enum>> choices) {
+ConfigKey choice_key(const char* name, Member member, const About& about, Choices<Enum> choices) {
   std::string list, expected;
   std::vector<std::string> names;
   for (const auto& choice : choices) {

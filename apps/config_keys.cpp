@@ -20,163 +20,155 @@ constexpr const char* kDevice = "Device";
 constexpr const char* kDebug = "Debug";
 
 // Choices that are named where they are defined.
-std::vector<std::pair<std::string, Activation>> activation_choices() {
-  std::vector<std::pair<std::string, Activation>> choices;
+Choices<Activation> activation_choices() {
+  Choices<Activation> choices;
   for (const Activation activation : kActivations)
     choices.emplace_back(activation_name(activation), activation);
   return choices;
 }
 
-std::vector<std::pair<std::string, InitKind>> init_choices() {
-  std::vector<std::pair<std::string, InitKind>> choices;
+Choices<InitKind> init_choices() {
+  Choices<InitKind> choices;
   for (const InitKind kind :
        {InitKind::torch_uniform, InitKind::glorot_uniform, InitKind::he_normal, InitKind::normal})
     choices.emplace_back(init_kind_name(kind), kind);
   return choices;
 }
 
-void add_data_keys(std::vector<ConfigKey>& keys) {
-  keys.push_back(choice_key(ELBO_MEMBER(data.kind), {kData, "where images come from"},
-                            std::vector<std::pair<std::string, DataKind>>{
-                                {"idx", DataKind::idx}, {"sprites", DataKind::sprites}}));
-  keys.push_back(text_key(ELBO_MEMBER(data.path),
-                          {kData, "directory of IDX files, plain or .gz", "--data"}, "DIR"));
-  keys.push_back(choice_key(
-      ELBO_MEMBER(data.binarise), {kData, "make pixels 0 or 1, at one half or by chance each time"},
-      std::vector<std::pair<std::string, Binarise>>{{"none", Binarise::none},
-                                                    {"threshold", Binarise::threshold},
-                                                    {"dynamic", Binarise::dynamic}}));
-  keys.push_back(integer_key(ELBO_MEMBER(data.resolution),
-                             {kData, "sprites: width and height in pixels"}, 8, 1024));
-  keys.push_back(integer_key(ELBO_MEMBER(data.train_samples),
-                             {kData, "use only so many training images; 0: all"}, 0, kUnbounded));
-  keys.push_back(integer_key(ELBO_MEMBER(data.test_samples),
-                             {kData, "use only so many test images; 0: all"}, 0, kUnbounded));
+std::vector<ConfigKey> data_keys() {
+  return {
+      choice_key(ELBO_MEMBER(data.kind), {kData, "where images come from"},
+                 Choices<DataKind>{{"idx", DataKind::idx}, {"sprites", DataKind::sprites}}),
+      text_key(ELBO_MEMBER(data.path), {kData, "directory of IDX files, plain or .gz", "--data"},
+               "DIR"),
+      choice_key(ELBO_MEMBER(data.binarise),
+                 {kData, "make pixels 0 or 1, at one half or by chance each time"},
+                 Choices<Binarise>{{"none", Binarise::none},
+                                   {"threshold", Binarise::threshold},
+                                   {"dynamic", Binarise::dynamic}}),
+      integer_key(ELBO_MEMBER(data.resolution), {kData, "sprites: width and height in pixels"}, 8,
+                  1024),
+      integer_key(ELBO_MEMBER(data.train_samples),
+                  {kData, "use only so many training images; 0: all"}, 0, kUnbounded),
+      integer_key(ELBO_MEMBER(data.test_samples), {kData, "use only so many test images; 0: all"},
+                  0, kUnbounded),
+  };
 }
 
-void add_model_keys(std::vector<ConfigKey>& keys) {
-  keys.push_back(choice_key(ELBO_MEMBER(model.kind), {kModel, "variational or plain autoencoder"},
-                            std::vector<std::pair<std::string, ModelKind>>{
-                                {"mlp-vae", ModelKind::mlp_vae}, {"mlp-ae", ModelKind::mlp_ae}}));
-  keys.push_back(widths_key(ELBO_MEMBER(model.hidden),
-                            {kModel,
-                             "encoder widths from image to latent; the decoder mirrors "
-                             "them"}));
-  keys.push_back(integer_key(ELBO_MEMBER(model.latent_dim),
-                             {kModel, "latent dimensions", "--latent-dim", 'z'}, 1, 65536));
-  keys.push_back(choice_key(ELBO_MEMBER(model.activation), {kModel, "between hidden layers"},
-                            activation_choices()));
-  keys.push_back(
-      choice_key(ELBO_MEMBER(model.init), {kModel, "how weights start"}, init_choices()));
-  keys.push_back(choice_key(
-      ELBO_MEMBER(model.likelihood), {kModel, "of pixels given a latent"},
-      std::vector<std::pair<std::string, LikelihoodKind>>{{"bernoulli", LikelihoodKind::bernoulli},
-                                                          {"gaussian", LikelihoodKind::gaussian}}));
-  keys.push_back(number_key(ELBO_MEMBER(model.log_variance),
-                            {kModel,
-                             "of the Gaussian likelihood; 0 makes it half the squared "
-                             "error"},
-                            {-20, 20}));
+std::vector<ConfigKey> model_keys() {
+  return {
+      choice_key(
+          ELBO_MEMBER(model.kind), {kModel, "variational or plain autoencoder"},
+          Choices<ModelKind>{{"mlp-vae", ModelKind::mlp_vae}, {"mlp-ae", ModelKind::mlp_ae}}),
+      widths_key(ELBO_MEMBER(model.hidden),
+                 {kModel, "encoder widths from image to latent; the decoder mirrors them"}),
+      integer_key(ELBO_MEMBER(model.latent_dim), {kModel, "latent dimensions", "--latent-dim", 'z'},
+                  1, 65536),
+      choice_key(ELBO_MEMBER(model.activation), {kModel, "between hidden layers"},
+                 activation_choices()),
+      choice_key(ELBO_MEMBER(model.init), {kModel, "how weights start"}, init_choices()),
+      choice_key(ELBO_MEMBER(model.likelihood), {kModel, "of pixels given a latent"},
+                 Choices<LikelihoodKind>{{"bernoulli", LikelihoodKind::bernoulli},
+                                         {"gaussian", LikelihoodKind::gaussian}}),
+      number_key(ELBO_MEMBER(model.log_variance),
+                 {kModel, "of the Gaussian likelihood; 0 makes it half the squared error"},
+                 {-20, 20}),
+  };
 }
 
-void add_optimizer_keys(std::vector<ConfigKey>& keys) {
-  keys.push_back(choice_key(
-      ELBO_MEMBER(train.optimizer.kind), {kTraining, "update rule"},
-      std::vector<std::pair<std::string, OptimizerKind>>{{"adam", OptimizerKind::adam},
-                                                         {"adamw", OptimizerKind::adamw},
-                                                         {"sgd", OptimizerKind::sgd},
-                                                         {"adagrad", OptimizerKind::adagrad}}));
-  keys.push_back(number_key(ELBO_MEMBER(train.optimizer.beta1),
-                            {kTraining, "adam, adamw: memory of the gradient"}, {0, 1, true}));
-  keys.push_back(number_key(ELBO_MEMBER(train.optimizer.beta2),
-                            {kTraining, "adam, adamw: memory of its square"}, {0, 1, true}));
-  keys.push_back(number_key(ELBO_MEMBER(train.optimizer.epsilon),
-                            {kTraining, "adam, adamw, adagrad: added to the root"}, {0, 1}));
-  keys.push_back(number_key(ELBO_MEMBER(train.optimizer.weight_decay),
-                            {kTraining, "pulls weights towards 0"}, {0, 1e3}));
-  keys.push_back(number_key(ELBO_MEMBER(train.optimizer.momentum),
-                            {kTraining, "sgd: share of the last step that is kept"}, {0, 1, true}));
-  keys.push_back(switch_key(ELBO_MEMBER(train.optimizer.nesterov),
-                            {kTraining, "sgd: look ahead along the momentum"}));
+std::vector<ConfigKey> optimizer_keys() {
+  return {
+      choice_key(ELBO_MEMBER(train.optimizer.kind), {kTraining, "update rule"},
+                 Choices<OptimizerKind>{{"adam", OptimizerKind::adam},
+                                        {"adamw", OptimizerKind::adamw},
+                                        {"sgd", OptimizerKind::sgd},
+                                        {"adagrad", OptimizerKind::adagrad}}),
+      number_key(ELBO_MEMBER(train.optimizer.beta1),
+                 {kTraining, "adam, adamw: memory of the gradient"}, {0, 1, true}),
+      number_key(ELBO_MEMBER(train.optimizer.beta2),
+                 {kTraining, "adam, adamw: memory of its square"}, {0, 1, true}),
+      number_key(ELBO_MEMBER(train.optimizer.epsilon),
+                 {kTraining, "adam, adamw, adagrad: added to the root"}, {0, 1}),
+      number_key(ELBO_MEMBER(train.optimizer.weight_decay), {kTraining, "pulls weights towards 0"},
+                 {0, 1e3}),
+      number_key(ELBO_MEMBER(train.optimizer.momentum),
+                 {kTraining, "sgd: share of the last step that is kept"}, {0, 1, true}),
+      switch_key(ELBO_MEMBER(train.optimizer.nesterov),
+                 {kTraining, "sgd: look ahead along the momentum"}),
+  };
 }
 
-void add_training_keys(std::vector<ConfigKey>& keys) {
-  keys.push_back(integer_key(ELBO_MEMBER(train.batch_size),
-                             {kTraining, "images per step", "--batch-size", 'b'}, 1, 1 << 20));
-  keys.push_back(integer_key(ELBO_MEMBER(train.epochs),
-                             {kTraining, "passes over the training set", "--epochs", 'e'}, 0,
-                             1000000));
-  keys.push_back(integer_key(ELBO_MEMBER(train.max_steps),
-                             {kTraining, "stop after so many steps; 0: no limit", "--max-steps"}, 0,
-                             kUnbounded));
-  keys.push_back(switch_key(ELBO_MEMBER(train.drop_last),
-                            {kTraining, "leave out an epoch's last, smaller batch"}));
-  keys.push_back(schedule_key(ELBO_MEMBER(train.learning_rate),
-                              {kTraining, "learning rate, or a schedule", "--lr"}));
-  keys.push_back(number_key(ELBO_MEMBER(train.beta),
-                            {kTraining, "weight of the KL term; 1 is the ELBO", "--beta"},
-                            {0, 1e6}));
-  keys.push_back(schedule_key(ELBO_MEMBER(train.kl_schedule),
-                              {kTraining, "multiplies beta, or a schedule that does"}));
-  keys.push_back(number_key(ELBO_MEMBER(train.clip_grad),
-                            {kTraining, "largest gradient norm; 0: no limit", "--clip-grad"},
-                            {0, 1e9}));
-  keys.push_back(integer_key(ELBO_MEMBER(train.seed),
-                             {kTraining, "of weights, order and noise", "--seed", 's'}, 0,
-                             kUnbounded));
-  keys.push_back(switch_key(ELBO_MEMBER(train.overfit_batch),
-                            {kDebug, "train on the first batch only", "--overfit-batch"}));
-  add_optimizer_keys(keys);  // a subsection comes last in its section of a TOML file
+std::vector<ConfigKey> training_keys() {
+  return {
+      integer_key(ELBO_MEMBER(train.batch_size),
+                  {kTraining, "images per step", "--batch-size", 'b'}, 1, 1 << 20),
+      integer_key(ELBO_MEMBER(train.epochs),
+                  {kTraining, "passes over the training set", "--epochs", 'e'}, 0, 1000000),
+      integer_key(ELBO_MEMBER(train.max_steps),
+                  {kTraining, "stop after so many steps; 0: no limit", "--max-steps"}, 0,
+                  kUnbounded),
+      switch_key(ELBO_MEMBER(train.drop_last),
+                 {kTraining, "leave out an epoch's last, smaller batch"}),
+      schedule_key(ELBO_MEMBER(train.learning_rate),
+                   {kTraining, "learning rate, or a schedule", "--lr"}),
+      number_key(ELBO_MEMBER(train.beta),
+                 {kTraining, "weight of the KL term; 1 is the ELBO", "--beta"}, {0, 1e6}),
+      schedule_key(ELBO_MEMBER(train.kl_schedule),
+                   {kTraining, "multiplies beta, or a schedule that does"}),
+      number_key(ELBO_MEMBER(train.clip_grad),
+                 {kTraining, "largest gradient norm; 0: no limit", "--clip-grad"}, {0, 1e9}),
+      integer_key(ELBO_MEMBER(train.seed),
+                  {kTraining, "of weights, order and noise", "--seed", 's'}, 0, kUnbounded),
+      switch_key(ELBO_MEMBER(train.overfit_batch),
+                 {kDebug, "train on the first batch only", "--overfit-batch"}),
+  };
 }
 
-void add_output_keys(std::vector<ConfigKey>& keys) {
-  keys.push_back(text_key(ELBO_MEMBER(output.dir),
-                          {kOutput, "run directory; empty: runs/NAME", "--out"}, "DIR"));
-  keys.push_back(text_key(ELBO_MEMBER(output.name),
-                          {kOutput, "name of the run; empty: date, time and preset", "--name"},
-                          "NAME"));
-  keys.push_back(integer_key(ELBO_MEMBER(output.log_interval),
-                             {kOutput, "steps between lines of metrics", "--log-interval"}, 1,
-                             kUnbounded));
-  keys.push_back(integer_key(
-      ELBO_MEMBER(output.save_interval),
-      {kOutput, "steps between checkpoints; 0: one per epoch", "--save-interval"}, 0, kUnbounded));
-  keys.push_back(integer_key(
-      ELBO_MEMBER(output.sample_interval),
-      {kOutput, "epochs between picture grids; 0: none", "--sample-interval"}, 0, kUnbounded));
-  keys.push_back(
+std::vector<ConfigKey> output_keys() {
+  return {
+      text_key(ELBO_MEMBER(output.dir), {kOutput, "run directory; empty: runs/NAME", "--out"},
+               "DIR"),
+      text_key(ELBO_MEMBER(output.name),
+               {kOutput, "name of the run; empty: date, time and preset", "--name"}, "NAME"),
+      integer_key(ELBO_MEMBER(output.log_interval),
+                  {kOutput, "steps between lines of metrics", "--log-interval"}, 1, kUnbounded),
+      integer_key(ELBO_MEMBER(output.save_interval),
+                  {kOutput, "steps between checkpoints; 0: one per epoch", "--save-interval"}, 0,
+                  kUnbounded),
+      integer_key(ELBO_MEMBER(output.sample_interval),
+                  {kOutput, "epochs between picture grids; 0: none", "--sample-interval"}, 0,
+                  kUnbounded),
       integer_key(ELBO_MEMBER(output.eval_interval),
                   {kOutput, "epochs between passes over the test set; 0: none", "--eval-interval"},
-                  0, kUnbounded));
-  keys.push_back(integer_key(ELBO_MEMBER(output.keep),
-                             {kOutput, "checkpoints kept besides the best", "--keep"}, 2, 1000));
+                  0, kUnbounded),
+      integer_key(ELBO_MEMBER(output.keep),
+                  {kOutput, "checkpoints kept besides the best", "--keep"}, 2, 1000),
+  };
 }
 
-void add_device_keys(std::vector<ConfigKey>& keys) {
-  ConfigKey device =
+std::vector<ConfigKey> device_keys() {
+  return {
       text_key(ELBO_MEMBER(device),
-               {kDevice, "where to compute: auto, cpu, cuda or cuda:N", "--device"}, "DEVICE");
-  keys.push_back(std::move(device));
-  keys.push_back(
-      choice_key(ELBO_MEMBER(precision), {kDevice, "of products", "--precision"},
-                 std::vector<std::pair<std::string, Precision>>{{"fp32", Precision::fp32}}));
-  keys.push_back(integer_key(ELBO_MEMBER(threads),
-                             {kDevice, "CPU threads; 0: as many as are allowed", "--threads"}, 0,
-                             1024));
-  keys.push_back(switch_key(ELBO_MEMBER(check_finite),
-                            {kDebug, "check every op's output for NaN", "--check-finite"}));
+               {kDevice, "where to compute: auto, cpu, cuda or cuda:N", "--device"}, "DEVICE"),
+      choice_key(ELBO_MEMBER(precision), {kDevice, "number format of products", "--precision"},
+                 Choices<Precision>{{"fp32", Precision::fp32}}),
+      integer_key(ELBO_MEMBER(threads),
+                  {kDevice, "CPU threads; 0: as many as are allowed", "--threads"}, 0, 1024),
+      switch_key(ELBO_MEMBER(check_finite),
+                 {kDebug, "check every op's output for NaN", "--check-finite"}),
+  };
 }
 
 #undef ELBO_MEMBER
 
+// In the order of a TOML file: top-level keys before the first section, a subsection at the end of
+// its section.
 std::vector<ConfigKey> build_keys() {
-  std::vector<ConfigKey> keys;
-  add_device_keys(keys);  // top-level keys must come before the first [section] of a TOML file
-  add_data_keys(keys);
-  add_model_keys(keys);
-  add_training_keys(keys);
-  add_output_keys(keys);
-  return keys;
+  std::vector<ConfigKey> all;
+  for (const auto& group :
+       {device_keys(), data_keys(), model_keys(), training_keys(), optimizer_keys(), output_keys()})
+    all.insert(all.end(), group.begin(), group.end());
+  return all;
 }
 
 }  // namespace
