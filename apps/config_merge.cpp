@@ -108,21 +108,22 @@ class Merger {
   }
 
   void apply_environment(const EnvironmentSetting& setting) {
-    if (setting.name == "ELBO_PRESET") return;
-    std::vector<std::string> known;
+    const std::string prefix = "ELBO_";
+    std::vector<std::string> known = {"PRESET"};
+    if (setting.name == prefix + known[0]) return;
     for (const ConfigKey& key : config_keys()) {
-      known.push_back(key.environment());
-      if (known.back() != setting.name) continue;
+      const std::string name = key.environment();
+      known.push_back(name.substr(prefix.size()));
+      if (name != setting.name) continue;
       apply(merged_.config, key, value_from_text(key, setting.text), setting.name);
       merged_.given.insert(key.name);
       return;
     }
     // Only what looks like a typing error: scripts may have variables of their own.
-    const std::string hint = did_you_mean(setting.name, known);
-    if (!hint.empty()) {
-      merged_.warnings.push_back(
-          concat("environment variable ", setting.name, " is not a setting", hint));
-    }
+    const std::string nearest = nearest_name(setting.name.substr(prefix.size()), known);
+    if (nearest.empty()) return;
+    merged_.warnings.push_back(concat("environment variable ", setting.name,
+                                      " is not a setting; did you mean ", prefix, nearest, "?"));
   }
 
   void apply_command_line() {

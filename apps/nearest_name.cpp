@@ -24,18 +24,21 @@ int edit_distance(std::string_view a, std::string_view b) {
 
 std::string nearest_name(std::string_view name, const std::vector<std::string>& known) {
   std::string best;
-  // A third of the letters may be wrong: enough for typing errors, too little for a wild guess.
-  int best_distance = static_cast<int>(std::max<size_t>(2, name.size() / 3)) + 1;
+  // About a third of the letters may be wrong: enough for typing errors, too little for wild guesses.
+  const size_t length = name.size();
+  const auto tolerated = static_cast<int>(length <= 4 ? 1 : length <= 8 ? 2 : length / 3);
+  int best_distance = tolerated + 1;
   for (const std::string& candidate : known) {
     const int distance = edit_distance(name, candidate);
     if (distance >= best_distance) continue;
     best = candidate;
     best_distance = distance;
   }
-  // Someone who left out a dotted name's beginning ("latent_dim") meant the key that ends like this.
+  // Someone who left out a part ("latent_dim", "mnist") meant a name that contains the rest.
+  constexpr size_t kTelling = 4;  // letters; fewer are contained in too much
   for (const std::string& candidate : known) {
-    if (!best.empty() || name.empty()) break;
-    if (candidate.ends_with("." + std::string(name))) best = candidate;
+    if (best.empty() && length >= kTelling && candidate.find(name) != std::string::npos)
+      best = candidate;
   }
   return best;
 }

@@ -94,6 +94,9 @@ void TrainSession::announce() {
 
 int TrainSession::run() {
   announce();
+  if (trainer_->finished()) {
+    log_.note("there is nothing left to do; to train further, raise --epochs or --max-steps");
+  }
   const SignalScope signals;
   try {
     return finish(trainer_->run(*this));
@@ -137,8 +140,9 @@ void TrainSession::on_report(const StepReport& report) {
   // The report comes before on_step() counts its step.
   step_in_epoch_ += 1;
   const LossMeans& window = report.window;
-  fields_ = {{"loss", window.loss}, {"recon", window.recon}};
+  fields_ = {{"loss", window.loss}};  // what matters first: a narrow terminal shows no more
   if (trainer_->model().variational()) fields_.emplace_back("kl", window.kl);
+  fields_.emplace_back("recon", window.recon);
   fields_.emplace_back("lr", report.learning_rate);
   progress_.report(step_in_epoch_, images_done(), fields_);
   metrics_->append(report.step, {{"epoch", report.epoch},

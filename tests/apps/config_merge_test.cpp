@@ -82,7 +82,7 @@ TEST_F(ConfigMerge, RemembersWhatWasGiven) {
 }
 
 TEST_F(ConfigMerge, WarnsOfVariablesThatLookLikeTypingErrorsOnly) {
-  sources_.environment = {"ELBO_BTACH_SIZE=5", "ELBO_SOMETHING_ENTIRELY_DIFFERENT=1"};
+  sources_.environment = {"ELBO_BTACH_SIZE=5", "ELBO_CUDA=OFF", "ELBO_SYNC=1"};
   const MergedConfig merged = merge_config(real_fs(), sources_);
   ASSERT_EQ(merged.warnings.size(), 1u);
   EXPECT_EQ(merged.warnings[0],

@@ -22,8 +22,14 @@ TEST(NearestName, SuggestsTypingErrorsOnly) {
   EXPECT_EQ(nearest_name("weather", known), "");
 }
 
-TEST(NearestName, CompletesALeftOutSection) {
+TEST(NearestName, CompletesALeftOutPart) {
   EXPECT_EQ(nearest_name("latent_dim", {"train.beta", "model.latent_dim"}), "model.latent_dim");
+  EXPECT_EQ(nearest_name("mnist", {"sprites", "mlp-mnist"}), "mlp-mnist");
+}
+
+TEST(NearestName, IsStrictWithShortNames) {
+  EXPECT_EQ(nearest_name("CUDA", {"DATA", "SEED"}), "");
+  EXPECT_EQ(nearest_name("sed", {"seed"}), "seed");
 }
 
 TEST(NearestName, PhrasesTheHint) {

@@ -109,6 +109,7 @@ TEST_F(TrainTest, TheSameCommandLineWithResumeGoesOn) {
   train(tiny_run("run"));
   const Outcome again = train(tiny_run("run") + Strings{"--resume"});
   EXPECT_NE(again.err.find("resumed from"), std::string::npos) << again.err;
+  EXPECT_NE(again.err.find("there is nothing left to do"), std::string::npos) << again.err;
 }
 
 TEST_F(TrainTest, OneCheckpointCanBeResumedFrom) {
