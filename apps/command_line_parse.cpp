@@ -48,6 +48,14 @@ CLI::Option* declare(CLI::App& app, const Flag& flag) {
               help);
 }
 
+// CLI11 would take --quiet=false for a way to say no.
+void check_bare(const Flag& flag, const std::vector<std::string>& values) {
+  for (const std::string& value : values) {
+    if (value != "true")
+      throw_error(ErrorCode::usage, flag.name, ": found =", value, ", but it takes no value");
+  }
+}
+
 void check_repetition(const Flag& flag, const std::vector<std::string>& values) {
   if (values.size() < 2 || flag.takes == Takes::many || flag.takes == Takes::nothing) return;
   throw_error(ErrorCode::usage, flag.name, ": given ", values.size(), " times (",
@@ -101,6 +109,7 @@ Arguments parse_command_line(const CommandLine& command, std::vector<std::string
   for (const auto& [flag, option] : options) {
     if (option->count() == 0) continue;
     const std::vector<std::string>& values = option->results();
+    if (flag->takes == Takes::nothing) check_bare(*flag, values);
     check_repetition(*flag, values);
     if (values.empty()) given.add(flag->name, "");
     for (const std::string& value : values) given.add(flag->name, value);

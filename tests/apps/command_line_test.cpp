@@ -87,6 +87,12 @@ TEST(CommandLine, ExplainsMistakes) {
   EXPECT_EQ(error_of({"-x"}), "try: unknown flag -x (elbo try --help lists all)");
 }
 
+TEST(CommandLine, SwitchesTakeNoValue) {
+  EXPECT_TRUE(parsed({"-q", "--quiet"}).has("--quiet"));
+  EXPECT_EQ(error_of({"--quiet=false"}), "--quiet: found =false, but it takes no value");
+  EXPECT_EQ(error_of({"--quiet=3"}), "--quiet: found =3, but it takes no value");
+}
+
 TEST(CommandLine, ChecksNumbers) {
   const Arguments arguments = parsed({"--batch-size", "64", "--range", "6x"});
   EXPECT_EQ(arguments.integer("--batch-size", 1, 1, 100), 64);
