@@ -18,9 +18,9 @@ class InterruptedRuns : public ProgramTest {
  protected:
   Strings run(const std::string& out) const {
     Strings arguments = tiny_run(out);
-    // 240 steps with a checkpoint every 3: most moments fall into the writing of one.
+    // 72 steps with a checkpoint every 3: most moments fall into the writing of one.
     const auto epochs = std::find(arguments.begin(), arguments.end(), "-e");
-    *(epochs + 1) = "40";
+    *(epochs + 1) = "12";
     return arguments + Strings{"--save-interval", "3", "--sample-interval", "20", "-q"};
   }
 
