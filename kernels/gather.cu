@@ -67,6 +67,9 @@ ELBO_CLONES void gather_range(Gather args, int64_t begin, int64_t end) {
 
 #ifdef ELBO_HAS_CUDA
 
+// Enough blocks to fill 132 SMs at 8 each; beyond that blocks loop over rows.
+constexpr int64_t kMaxBlocks = 1056;
+
 struct alignas(16) FourFloats {
   float v[4];
 };
@@ -114,7 +117,7 @@ void gather_cuda(const Exec& exec, const Gather& args) {
                           reinterpret_cast<uintptr_t>(args.x) % 16 == 0;
   const int64_t quads = (args.dim + 3) / 4;
   const auto block = static_cast<unsigned>(std::clamp<int64_t>((quads + 31) / 32 * 32, 32, 256));
-  const auto grid = static_cast<unsigned>(std::min<int64_t>(args.batch, 65535));
+  const auto grid = static_cast<unsigned>(std::min<int64_t>(args.batch, kMaxBlocks));
   if (vectorised) {
     gpu::launch(gather_kernel<Kind, true>, grid, block, 0, exec.stream, args);
   } else {

@@ -50,6 +50,9 @@ ELBO_CLONES void sprites_range(SpriteGather args, int64_t begin, int64_t end) {
 
 #ifdef ELBO_HAS_CUDA
 
+// Enough blocks to fill 132 SMs at 8 each; beyond that blocks loop over images.
+constexpr int64_t kMaxBlocks = 1056;
+
 struct alignas(16) FourFloats {
   float v[4];
 };
@@ -110,7 +113,7 @@ __global__ void __launch_bounds__(256) sprites_kernel(SpriteGather args) {
 }
 
 void sprites_cuda(const Exec& exec, const SpriteGather& args) {
-  const auto grid = static_cast<unsigned>(std::min<int64_t>(args.batch, 65535));
+  const auto grid = static_cast<unsigned>(std::min<int64_t>(args.batch, kMaxBlocks));
   if (args.resolution % 4 == 0 && reinterpret_cast<uintptr_t>(args.x) % 16 == 0) {
     gpu::launch(sprites_kernel<true>, grid, 256, 0, exec.stream, args);
   } else {

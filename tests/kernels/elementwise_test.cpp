@@ -62,11 +62,11 @@ class Elementwise : public DeviceTest {
   }
 
   template <class T>
-  void check_copy(MatrixShape shape, int64_t src_stride, int64_t dst_stride, size_t shift,
-                  GradMode mode) {
+  void check_copy(MatrixShape shape, int64_t src_stride, int64_t dst_stride, size_t src_shift,
+                  size_t dst_shift, GradMode mode) {
     const auto src = random_values<T>(shape.rows * src_stride, 4);
     const auto old = random_values<T>(shape.rows * dst_stride, 5);
-    DeviceBuffer<T> dsrc(device(), src, shift), ddst(device(), old, shift);
+    DeviceBuffer<T> dsrc(device(), src, src_shift), ddst(device(), old, dst_shift);
     copy_matrix<T>(exec(), shape.rows, shape.cols, dsrc.data(), src_stride, ddst.data(), dst_stride,
                    mode);
     std::vector<T> want = old;
@@ -79,7 +79,7 @@ class Elementwise : public DeviceTest {
     }
     EXPECT_EQ(bytes_of(ddst.download()), bytes_of(want))
         << shape.rows << " x " << shape.cols << " strides " << src_stride << " -> " << dst_stride
-        << " shift " << shift << " mode " << static_cast<int>(mode);
+        << " shifts " << src_shift << " -> " << dst_shift << " mode " << static_cast<int>(mode);
   }
 };
 
@@ -113,13 +113,19 @@ TEST_P(Elementwise, AnOutputMayBeAnInput) {
 }
 
 TEST_P(Elementwise, CopiesMatricesBetweenStrides) {
-  for (const MatrixShape shape : kMatrixShapes) {
+  std::vector<MatrixShape> shapes = kMatrixShapes;
+  shapes.push_back({2, 2081});  // more columns than 64 blocks of 32 lanes take at a time
+  for (const MatrixShape shape : shapes) {
+    const int64_t wide = (shape.cols + 7) / 8 * 8;  // whole 16-byte units in float and bf16
     for (const GradMode mode : kModes) {
-      check_copy<float>(shape, shape.cols, shape.cols, 0, mode);
-      check_copy<float>(shape, shape.cols + 4, shape.cols + 8, 0,
-                        mode);  // 16-byte path if cols fit
-      check_copy<float>(shape, shape.cols + 3, shape.cols, 1, mode);
-      check_copy<bf16>(shape, shape.cols + 8, shape.cols + 1, 0, mode);
+      check_copy<float>(shape, shape.cols, shape.cols, 0, 0, mode);
+      check_copy<float>(shape, wide, wide + 8, 0, 0, mode);
+      check_copy<float>(shape, wide, wide, 1, 0, mode);
+      check_copy<float>(shape, wide, wide, 0, 1, mode);
+      check_copy<float>(shape, shape.cols + 3, wide, 0, 0, mode);
+      check_copy<float>(shape, wide, shape.cols + 3, 0, 0, mode);
+      check_copy<bf16>(shape, wide, wide + 8, 0, 0, mode);
+      check_copy<bf16>(shape, wide, shape.cols + 1, 0, 0, mode);
     }
   }
 }

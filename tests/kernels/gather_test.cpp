@@ -45,7 +45,7 @@ class GatherTest : public DeviceTest {
     bool has_state = true;
     StepState state = {};
     int64_t first = 0;
-    size_t shift = 0;
+    size_t data_shift = 0, x_shift = 0;
   };
 
   static uint8_t label_of(int64_t sample) { return static_cast<uint8_t>(sample * 3 % 10); }
@@ -54,8 +54,9 @@ class GatherTest : public DeviceTest {
     std::vector<uint8_t> labels;
     for (int64_t i = 0; i < r.samples; ++i) labels.push_back(label_of(i));
     const auto rows = static_cast<size_t>(r.batch);
-    DeviceBuffer<uint8_t> data(where, pixels(r.samples * r.dim), r.shift), dlabels(where, labels);
-    DeviceBuffer<float> x(where, rows * static_cast<size_t>(r.dim), r.shift);
+    DeviceBuffer<uint8_t> data(where, pixels(r.samples * r.dim), r.data_shift),
+        dlabels(where, labels);
+    DeviceBuffer<float> x(where, rows * static_cast<size_t>(r.dim), r.x_shift);
     DeviceBuffer<int32_t> index(where, rows), label(where, rows);
     DeviceBuffer<StepState> state(where, std::vector<StepState>{r.state});
     Gather args;
@@ -76,10 +77,11 @@ class GatherTest : public DeviceTest {
 
 TEST_P(GatherTest, RowsAreTheSamplesOfTheOrder) {
   for (const int64_t dim : {1, 3, 4, 31, 32, 33, 257, 784}) {
-    for (const size_t shift : {0, 1}) {
+    for (const size_t shift : {0, 1, 2, 3}) {
       for (const Binarise kind : {Binarise::none, Binarise::threshold}) {
         Request r{.dim = dim, .batch = 9, .binarise = kind, .state = state_at(3, 1, 20)};
-        r.shift = shift;
+        r.data_shift = shift & 1;
+        r.x_shift = shift & 2;
         const Batch batch = run(r);
         const auto data = pixels(r.samples * dim);
         for (int64_t b = 0; b < r.batch; ++b) {
@@ -101,6 +103,15 @@ TEST_P(GatherTest, RowsAreTheSamplesOfTheOrder) {
 TEST_P(GatherTest, WithoutAStateItStartsAtFirstAndWrapsAtTheEnd) {
   const Batch batch = run({.samples = 10, .batch = 4, .has_state = false, .first = 8});
   EXPECT_EQ(batch.index, (std::vector<int32_t>{8, 9, 0, 1}));
+}
+
+TEST_P(GatherTest, ALargeBatchGivesBlocksSeveralRows) {
+  const Batch batch = run({.samples = 1500, .dim = 4, .batch = 1500});
+  std::vector<int32_t> all(1500);
+  std::iota(all.begin(), all.end(), 0);
+  EXPECT_EQ(batch.index, all);
+  const auto data = pixels(1500 * 4);
+  for (size_t i = 0; i < data.size(); ++i) ASSERT_EQ(batch.x[i], data[i] / 255.0f) << i;
 }
 
 TEST_P(GatherTest, AnEpochVisitsEverySampleOnceTailBatchIncluded) {
@@ -200,7 +211,7 @@ TEST_P(GatherTest, DeviceAlignmentAndThreadOrderDoNotChangeABit) {
       for_each_order(device(), [&] { return run(r).x; });
       EXPECT_EQ(run(r).x, on_cpu.x);
       EXPECT_EQ(run(r).index, on_cpu.index);
-      r.shift = 1;
+      r.data_shift = r.x_shift = 1;
       EXPECT_EQ(run(r).x, on_cpu.x);
     }
   }

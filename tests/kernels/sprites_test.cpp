@@ -256,6 +256,16 @@ TEST_P(SpriteGatherTest, EveryPixelIsThatOfTheDefinition) {
   }
 }
 
+TEST_P(SpriteGatherTest, ALargeBatchGivesBlocksSeveralImages) {
+  constexpr int n = 3;
+  const Batch batch = run(n, 1500, 2000, 0, StepState{});
+  for (size_t b = 0; b < 1500; ++b) {
+    const auto row = batch.x.begin() + static_cast<ptrdiff_t>(b * n * n);
+    ASSERT_EQ(std::vector<float>(row, row + n * n), image_of(sprite_factors(batch.index[b]), n))
+        << b;
+  }
+}
+
 TEST_P(SpriteGatherTest, AnEpochVisitsTheItemsOfTheSetOnce) {
   std::vector<int32_t> seen, want;
   StepState at;
