@@ -56,7 +56,7 @@ struct Plan {
   std::string implementation;
 };
 
-// Measured on Zen 4 and Emerald Rapids with 2 threads, oneDNN 2.6: matmul is level or ahead by up
+// Measured on Zen 4 with 2 threads, oneDNN 2.6: matmul is level or ahead by up
 // to 1.5x for forward and data products. The weight product has the batch as its inner dimension;
 // there matmul packs its transposed operand for too little arithmetic, and sgemm leads by up to
 // 1.6x when the batch is small or the layer is narrow.
