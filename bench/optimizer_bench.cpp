@@ -2,7 +2,7 @@
 //
 //   build/cpu/bench/optimizer_bench            OMP_NUM_THREADS=1 for figures of one core
 //
-// One line per case: median time, bytes moved once each way as the headers state them, and the rate.
+// One line per case: median time, bytes moved as the headers state them, and the rate.
 #include <cstdint>
 #include <cstdio>
 #include <string>

@@ -2,15 +2,16 @@
 //
 //   x[b,d] = data[s_b, d] / 255             none
 //   x[b,d] = data[s_b, d] >= 128            threshold
-//   x[b,d] = u < data[s_b, d] / 255         dynamic: Bernoulli of the grey value, fresh at each step
+//   x[b,d] = u < data[s_b, d] / 255         dynamic: Bernoulli of the grey value, fresh each step
 //
 // s_b is the sample that row b reads (batch_order.h). u is uniform noise of purpose binarise at
-// (seed, step, sample s_b, dimension d), so it depends neither on the row nor on how an epoch is cut
-// into batches; without a state the step is 0 and the draws of a sample are always the same.
+// (seed, step, sample s_b, dimension d), so it depends neither on the row nor on how an epoch is
+// cut into batches; without a state the step is 0 and the draws of a sample are always the same.
 //
 // Shapes    data [N, D], labels [N] in device memory; x [B, D], index and label_out [B]
-// Work      one launch; reads BD bytes, writes 4BD; on CUDA a block owns a row and moves 16 bytes per
-//           store where D % 4 == 0 and the pointers allow it. dynamic costs one Philox call per 4.
+// Work      one launch; reads BD bytes, writes 4BD; on CUDA a block owns a row and moves 16 bytes
+//           per store where D % 4 == 0 and the pointers allow it. dynamic draws four pixels per
+//           Philox call.
 // Numerics  exact division by 255 (grey.h); the same bits on both devices
 // Errors    elbo::Error if a pointer is missing or the order has no samples; B == 0 is a no-op
 #pragma once

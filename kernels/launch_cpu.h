@@ -4,8 +4,9 @@
 // function: an OpenMP region is outlined into a function of its own, which would lose the clone's
 // instruction set, so the loop that must vectorise stands outside of it.
 //
-// Loops with arrays of their own (x, y, s) say `GCC ivdep`, not `omp simd`: the latter makes every such
-// array one per lane in memory, which GCC 12 then fails to vectorise; Adam ran eight times slower.
+// Loops with arrays of their own (x, y, s) say `GCC ivdep`, not `omp simd`: the latter makes every
+// such array one per lane in memory, which GCC 12 then fails to vectorise; Adam ran eight times
+// slower.
 #pragma once
 
 #include <algorithm>

@@ -7,9 +7,9 @@
 namespace elbo {
 namespace {
 
-// Each rule is a functor for map(): it holds the scalars of one step, made from the hyper-parameters
-// and the device's state by prepare(), and updates one parameter. x = {param, grad, moments...},
-// y = {param, moments...}.
+// Each rule is a functor for map(): it holds the scalars of one step, made from the
+// hyper-parameters and the device's state by prepare(), and updates one parameter.
+// x = {param, grad, moments...}, y = {param, moments...}.
 
 struct AdamRule {
   static constexpr int kMoments = 2;
@@ -88,8 +88,8 @@ struct AdagradRule {
 
 // map_kernel with a prologue: thread 0 of each block makes the step's scalars (some thirty fp64
 // products for Adam), which a host cannot pass in because they change from step to step inside a
-// captured graph. One thread owns four neighbouring parameters; each span is moved once, 16 bytes per
-// access if Vectorised. bad_op is the same for all threads, so all of them return or none.
+// captured graph. One thread owns four neighbouring parameters; each span is moved once, 16 bytes
+// per access if Vectorised. bad_op is the same for all threads, so all of them return or none.
 template <bool Vectorised, class Rule, int In, int Out>
 __global__ void __launch_bounds__(cuda::kBlock)
     optimizer_kernel(OptimizerHyper hyper, const StepState* state, int64_t n,
@@ -118,7 +118,7 @@ template <class Rule, int In, int Out>
 void optimizer_cuda(const Exec& exec, const OptimizerStep& args, PointerPack<const float, In> in,
                     PointerPack<float, Out> out) {
   const int64_t n = args.count;
-  if (cuda::is_vector_aligned(in) && cuda::is_vector_aligned(out)) {
+  if (cuda::is_vector_aligned(in)) {  // every output is an input too
     gpu::launch(optimizer_kernel<true, Rule, In, Out>, cuda::blocks_for(n / kVector<float>),
                 cuda::kBlock, 0, exec.stream, args.hyper, args.state, n, in, out);
   } else {

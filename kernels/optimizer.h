@@ -1,17 +1,19 @@
 // The update of all parameters of a group, in one launch over their flat span.
 //
-//   adam     m = b1 m + (1-b1) g,  v = b2 v + (1-b2) g^2,  p -= lr/(1-b1^t) m / (sqrt(v/(1-b2^t)) + eps)
+//   adam     m = b1 m + (1-b1) g,  v = b2 v + (1-b2) g^2,
+//            p -= lr/(1-b1^t) m / (sqrt(v/(1-b2^t)) + eps)
 //   adamw    the same with p *= 1 - lr*weight_decay first, and the decay kept out of g
-//   sgd      p -= lr g;  with momentum b = momentum*b + g, p -= lr b;  nesterov: p -= lr (g + momentum*b)
+//   sgd      p -= lr g;  with momentum: b = momentum*b + g,  p -= lr b
+//            nesterov: p -= lr (g + momentum*b)
 //   adagrad  s += g^2,  p -= lr g / (sqrt(s) + eps)
 //
-// where g = grad_scale * grad, plus weight_decay * p except in adamw; lr, grad_scale and t = step + 1
-// come from device memory. The moments start as zeros. A step whose state->bad_op is set changes
+// where g = grad_scale * grad, plus weight_decay * p except in adamw. t = step + 1, lr and
+// grad_scale come from device memory. The moments start as zeros. A step whose state->bad_op is set changes
 // nothing: neither parameters nor moments.
 //
 // Shapes    param, grad, moment1, moment2 [count]; moment1 holds m, b or s, moment2 holds v
-// Work      one launch; Adam reads 16 and writes 12 bytes per parameter, in 16-byte accesses where all
-//           pointers are 16-byte aligned
+// Work      one launch; Adam reads 16 and writes 12 bytes per parameter, in 16-byte accesses where
+//           all pointers are 16-byte aligned
 // Numerics  fp32 element by element, with the scalars (1 - b^t and what follows from them) in fp64
 //           once per block, rounded to fp32. Betas are fp64, as PyTorch's are: 1 - 0.999f is 1.3e-5
 //           off. Matches torch.optim to rounding error.

@@ -52,7 +52,8 @@ ELBO_HD float schedule_value(const Schedule& s, uint64_t step) {
     case ScheduleKind::cosine: {
       if (now >= s.steps) return s.start;
       const float half_turns = static_cast<float>(now) / static_cast<float>(s.steps);
-      return s.start + (s.base - s.start) * 0.5f * (1.0f + math::sincos_turns(0.5f * half_turns).cos);
+      return s.start +
+             (s.base - s.start) * 0.5f * (1.0f + math::sincos_turns(0.5f * half_turns).cos);
     }
     case ScheduleKind::stages: {
       for (int i = 0; i < s.stage_count; ++i) {

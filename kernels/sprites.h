@@ -82,8 +82,8 @@ ELBO_HD int64_t sprite_of_item(uint64_t split_seed, int64_t item) {
       shuffled_index(static_cast<uint64_t>(item), kSpriteCount, shuffle_key(split_seed, 0)));
 }
 
-// A sprite's map from the image to shape coordinates: u = cos dx + sin dy, v = cos dy - sin dx for a
-// pixel centre (dx, dy) off the sprite's centre, with 1/radius folded into cos and sin.
+// A sprite's map from the image to shape coordinates: u = cos dx + sin dy, v = cos dy - sin dx for
+// a pixel centre (dx, dy) off the sprite's centre, with 1/radius folded into cos and sin.
 struct SpritePose {
   float center_x, center_y;  // in image sides from the top left
   float cos, sin;

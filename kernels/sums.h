@@ -55,8 +55,8 @@ struct LossRecord {
 };
 
 // Writes ring[state->step % ring_size] from the losses [batch] of this step; either may be null and
-// counts as zero. A total that is not finite sets state->bad_op to 1 + kLossOpId. Call it before the
-// optimiser, which then skips a bad step. One launch of one block.
+// counts as zero. A total that is not finite sets state->bad_op to 1 + kLossOpId. Call it before
+// the optimiser, which then skips a bad step. One launch of one block.
 void record_losses(const Exec& exec, const float* nll, const float* kl, int64_t batch,
                    StepState* state, LossRecord* ring, int64_t ring_size);
 

@@ -132,8 +132,8 @@ TEST_P(Optimizer, FollowsPyTorchForTenSteps) {
         for (int t = 1; t <= kSteps; ++t) r.step(c.hyper, grads[static_cast<size_t>(t - 1)][i], t);
         param.push_back(r.param), m.push_back(r.m), v.push_back(r.v);
       }
-      // An update moves a weight by at most about 0.01 * 20 in ten steps; each is off by a few ulp of
-      // itself and half an ulp of the weight (2^-24 * 2), ten times: 2e-6.
+      // An update moves a weight by at most about 0.01 * 20 in ten steps; each is off by a few ulp
+      // of itself and half an ulp of the weight (2^-24 * 2), ten times: 2e-6.
       expect_close(got.param, param, 2e-6, 0.0, c.name + " parameters");
       // Sums of ten terms below 4: a few ulp of the largest.
       expect_close(got.moment1, m, 4e-6, 2e-6, c.name + " first moment");

@@ -29,9 +29,9 @@ std::string label(MatrixShape shape) {
   return std::to_string(shape.rows) + " x " + std::to_string(shape.cols);
 }
 
-// fp32: exp and log are within 2 ulp each and up to 65 of at most 1025 terms are summed one after the
-// other, about 1e-6 of the sum, which the logarithm makes absolute. bf16 outputs keep 8 bits: 2^-8
-// of the value. In double 1e-13 is some hundred roundings.
+// fp32: exp and log are within 2 ulp each and up to 65 of at most 1025 terms are summed one after
+// the other, about 1e-6 of the sum, which the logarithm makes absolute. bf16 outputs keep 8 bits:
+// 2^-8 of the value. In double 1e-13 is some hundred roundings.
 template <class T>
 constexpr double kAbsolute = std::is_same_v<T, double> ? 1e-13 : 2e-6;
 template <class T>

@@ -143,7 +143,7 @@ TEST(SpriteImage, ASquareLooksTheSameAfterAQuarterTurnAndAHeartDoesNot) {
 }
 
 TEST(SpriteImage, TheHeartIsUprightAndItsOwnMirrorImage) {
-  // Position 31 - p mirrors position p, so that the pair is symmetric about the image's centre line.
+  // Position 31 - p mirrors position p, so the pair is symmetric about the image's centre line.
   constexpr int n = 64;
   const auto left = image_of({heart, 5, 0, 10, 16}, n), right = image_of({heart, 5, 0, 21, 16}, n);
   std::vector<float> mirrored(right.size());
@@ -154,7 +154,8 @@ TEST(SpriteImage, TheHeartIsUprightAndItsOwnMirrorImage) {
     }
   }
   EXPECT_LE(differing(left, mirrored), 2) << "centres are rounded to float";
-  // The tip points down: the widest row lies in the upper half of the sprite, the last one is narrow.
+  // The tip points down: the widest row lies in the upper half of the sprite, the last one is
+  // narrow.
   std::vector<int> widths;
   for (int row = 0; row < n; ++row) {
     const auto begin = left.begin() + row * n;

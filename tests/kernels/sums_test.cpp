@@ -15,8 +15,8 @@
 namespace elbo {
 namespace {
 
-// A fixed-order fp32 sum of n <= 1025 terms in [-2, 2]: at most 65 additions per lane, each off by at
-// most 2^-24 of a partial sum; 1e-6 of the sum of magnitudes is 16 such errors in one direction.
+// A fixed-order fp32 sum of n <= 1025 terms in [-2, 2]: at most 65 additions per lane, each off by
+// at most 2^-24 of a partial sum; 1e-6 of the sum of magnitudes is 16 such errors in one direction.
 constexpr double kSumError = 1e-6;
 
 class Sums : public DeviceTest {
