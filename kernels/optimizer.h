@@ -8,8 +8,8 @@
 //   adagrad  s += g^2,  p -= lr g / (sqrt(s) + eps)
 //
 // where g = grad_scale * grad, plus weight_decay * p except in adamw. t = step + 1, lr and
-// grad_scale come from device memory. The moments start as zeros. A step whose state->bad_op is set changes
-// nothing: neither parameters nor moments.
+// grad_scale come from device memory. The moments start as zeros. A step whose state->bad_op is
+// set changes nothing: neither parameters nor moments.
 //
 // Shapes    param, grad, moment1, moment2 [count]; moment1 holds m, b or s, moment2 holds v
 // Work      one launch; Adam reads 16 and writes 12 bytes per parameter, in 16-byte accesses where
