@@ -31,7 +31,8 @@ ConfigValue convert(const toml::node& node) {
   }
   if (const toml::table* table = node.as_table()) {
     ConfigTable fields;
-    for (const auto& [key, item] : *table) fields.emplace_back(key.str(), convert(item));
+    for (const auto& [key, item] : *table)
+      fields.push_back({std::string(key.str()), convert(item)});
     value.data = std::move(fields);
   }
   return value;

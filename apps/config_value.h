@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <variant>
 #include <vector>
 
@@ -15,8 +14,9 @@
 namespace elbo {
 
 struct ConfigValue;
+struct ConfigField;
 using ConfigList = std::vector<ConfigValue>;
-using ConfigTable = std::vector<std::pair<std::string, ConfigValue>>;
+using ConfigTable = std::vector<ConfigField>;
 
 // What TOML can express and we use. std::monostate stands for what we do not use (dates).
 struct ConfigValue {
@@ -26,6 +26,11 @@ struct ConfigValue {
   const T* as() const {
     return std::get_if<T>(&data);
   }
+};
+
+struct ConfigField {
+  std::string name;
+  ConfigValue value;
 };
 
 // As people would write it, cut to one short line: 3, "abc", [1, 2], {kind = "warmup"}.

@@ -17,8 +17,6 @@
 namespace elbo {
 namespace {
 
-constexpr const char* kRestarted = "ELBO_RESTARTED";  // stops a second restart, come what may
-
 int affinity_threads() {
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
@@ -82,6 +80,7 @@ int use_threads(int requested) {
 
 void restart_with_short_spins(char** argv) {
 #ifdef _OPENMP
+  constexpr const char* kRestarted = "ELBO_RESTARTED";  // stops a second restart, come what may
   const bool chosen = std::getenv("GOMP_SPINCOUNT") != nullptr ||
                       std::getenv("OMP_WAIT_POLICY") != nullptr ||
                       std::getenv(kRestarted) != nullptr;

@@ -57,8 +57,9 @@ std::vector<int64_t> order_by_kl(TrainedRun& run, const std::string& data_path, 
   const std::vector<double> kl = importance(run.inference().encode(images), dims);
   std::vector<int64_t> order(static_cast<size_t>(dims));
   std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
-    return kl[static_cast<size_t>(a)] > kl[static_cast<size_t>(b)];
+  std::sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
+    const double kl_a = kl[static_cast<size_t>(a)], kl_b = kl[static_cast<size_t>(b)];
+    return kl_a != kl_b ? kl_a > kl_b : a < b;
   });
   std::string line = "rows, by KL in nats:";
   for (const int64_t dim : order) {
