@@ -37,6 +37,10 @@ endif()
 target_compile_options(elbo_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:${ELBO_HOST_FLAGS}>)
 
 if(ELBO_SANITIZE)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    # GCC's own advice: instrumented code gives this warning false positives.
+    target_compile_options(elbo_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wno-maybe-uninitialized>)
+  endif()
   target_compile_options(elbo_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-fsanitize=${ELBO_SANITIZE}
     -fno-sanitize-recover=all -fno-omit-frame-pointer>)
   target_link_options(elbo_options INTERFACE -fsanitize=${ELBO_SANITIZE})
