@@ -58,6 +58,8 @@ void copy_in(DeviceParam device, void* to, const void* from, size_t bytes) {
   if (device == Device::cpu) std::memcpy(to, from, bytes);
 #ifdef ELBO_HAS_CUDA
   if (device == Device::cuda) {
+    // Kernels still queued on a test's stream must read the old contents.
+    ELBO_CUDA_CHECK(cudaDeviceSynchronize());
     ELBO_CUDA_CHECK(cudaMemcpy(to, from, bytes, cudaMemcpyHostToDevice));
     // From pageable memory the call may return early, and test streams do not wait for this one.
     ELBO_CUDA_CHECK(cudaDeviceSynchronize());
