@@ -1,3 +1,4 @@
+cmake_minimum_required(VERSION 3.25)
 # Writes OUTPUT, a header with the commit that is being built. Run at every build; the file is only
 # touched when the commit changes, so that nothing is recompiled without need.
 execute_process(COMMAND git describe --always --dirty WORKING_DIRECTORY ${SOURCE_DIR}
