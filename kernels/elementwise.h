@@ -1,12 +1,12 @@
 // Element-wise arithmetic, and copies between matrices of different shape.
 //
 //   add, sub, mul      y (+)= a + b,  a - b,  a * b
-//   scale              y (+)= factor * x          (with add this is axpy; with factor 1,
-//   accumulate) fill               y = value copy_matrix        dst[r,c] (+)= src[r,c]     rows
-//   `stride` elements apart on either side repeat_rows        y[r*times + k] (+)= x[r]   for k <
-//   times: each row `times` times in a row sum_repeated_rows  dx[r] (+)= sum_k dy[r*times + k], the
-//   gradient of repeat_rows convert_u8         y = scale * x / 255        stored pixels to [0,
-//   scale]
+//   scale              y (+)= factor * x            with add this is axpy; with factor 1, accumulate
+//   fill               y = value
+//   copy_matrix        dst[r,c] (+)= src[r,c]       rows `stride` elements apart on either side
+//   repeat_rows        y[r*times + k] (+)= x[r]     for k < times: each row `times` times in a row
+//   sum_repeated_rows  dx[r] (+)= sum_k dy[r*times + k], the gradient of repeat_rows
+//   convert_u8         y = scale * x / 255          stored pixels to [0, scale]
 //
 // copy_matrix is concat, slice and their gradients: a slice of columns is a copy whose source
 // starts in mid-row, a concat is one copy per part, and the gradient of either is the copy the

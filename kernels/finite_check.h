@@ -1,16 +1,14 @@
-// The tripwire for NaN and infinity: finds the op whose output went bad, without stopping the
-// device.
+// The tripwire for NaN and infinity: finds the op whose output went bad, without stopping the device.
 //
-//   state->bad_op = 1 + op_id    if x holds a value that is not finite, unless a smaller id is
-//   there
+//   state->bad_op = 1 + op_id    if x holds a value that is not finite, unless a smaller id is there
 //
 // Op ids grow in execution order, so the smallest one names the culprit; everything computed from
 // its output is bad too. The optimiser does not touch weights while bad_op is set, so the trainer
 // may look at the word as rarely as it likes and still find the weights of the last good step.
 //
-// Work      one launch; reads n elements; needs reduce_scratch_bytes(1) of exec.scratch and a
-// ticket Numerics  counts in fp32, which saturates above 2^24 bad elements but never returns to
-// zero Errors    elbo::Error if x (with n > 0) or state is null; n == 0 is a no-op
+// Work      one launch; reads n elements; needs reduce_scratch_bytes(1) of exec.scratch and a ticket
+// Numerics  counts in fp32, which saturates above 2^24 bad elements but never returns to zero
+// Errors    elbo::Error if x (with n > 0) or state is null; n == 0 is a no-op
 #pragma once
 
 #include <cstdint>

@@ -12,16 +12,16 @@
 #include <type_traits>
 
 #include "kernels/exec.h"
+#include "kernels/grey.h"
 #include "kernels/launch.h"
 #include "kernels/loss_weight.h"
 #include "kernels/storage.h"
 
 namespace elbo {
 
-// Grey value of a stored pixel, in [0, 1]. Division, because 255 * (1/255.0f) is not 1.
 template <class R>
 ELBO_HD R target_value(uint8_t v) {
-  return static_cast<R>(v) / R{255};
+  return grey_value<R>(v);
 }
 template <class R>
 ELBO_HD R target_value(float v) {

@@ -7,10 +7,10 @@
 // With scale = 1/count each is a mean. GradMode::add adds to what y holds.
 //
 // Shapes    x [R, C] row-major, contiguous; y [R], [C] or [1]
-// Gradient  of each is scale * dy broadcast back: broadcast_rows, broadcast_cols, broadcast_all
-// here Work      one launch each; reads RC elements. sum_all needs reduce_scratch_bytes(1) and a
-// ticket. Numerics  fp32 in a fixed order (kernels/launch.h): error at most about 2 eps log2(n) sum
-// |x| Errors    elbo::Error if a pointer is null where it has elements. A sum over nothing is zero.
+// Gradient  of each is scale * dy broadcast back: broadcast_rows, broadcast_cols, broadcast_all here
+// Work      one launch each; reads RC elements. sum_all needs reduce_scratch_bytes(1) and a ticket.
+// Numerics  fp32 in a fixed order (kernels/launch.h): error at most about 2 eps log2(n) sum |x|
+// Errors    elbo::Error if a pointer is null where it has elements. A sum over nothing is zero.
 #pragma once
 
 #include <cstdint>
