@@ -197,6 +197,7 @@ void begin_block(int threads) {
 
 void on_access(const void* address, size_t bytes, Kind kind, const void* code) {
   if (!in_kernel() || bytes == 0) return;
+  const InSimulator in_simulator;
   // The return address belongs to the line after the call if the call ends its line.
   const auto place = static_cast<uint32_t>(static_cast<const char*>(code) - 1 - __executable_start);
   check(Touch{reinterpret_cast<uintptr_t>(address), bytes, kind, place, current_thread()});
@@ -206,13 +207,13 @@ void on_aligned_access(const void* address, size_t bytes, Kind kind, const void*
   if (!in_kernel()) return;
   on_access(address, bytes, kind, code);
   if (reinterpret_cast<uintptr_t>(address) % bytes == 0) return;
+  const InSimulator in_simulator;
   const auto place = static_cast<uint32_t>(static_cast<const char*>(code) - 1 - __executable_start);
   say("misaligned", "address is not a multiple of the access size",
       Touch{reinterpret_cast<uintptr_t>(address), bytes, kind, place, current_thread()}, nullptr);
 }
 
 void atomic_access(const void* address, size_t bytes, const Site& site) {
-  if (!in_kernel()) return;
   uint32_t& index = sites[{site.file_name(), site.line()}];
   if (!index) index = kSiteFlag | static_cast<uint32_t>(sites.size());
   check(Touch{reinterpret_cast<uintptr_t>(address), bytes, Kind::atomic, index, current_thread()});

@@ -1,4 +1,6 @@
 // Kernels with data races, and others that only look like it.
+#include <random>
+
 #include "tests/sim/sim_fixture.h"
 
 namespace elbo {
@@ -174,6 +176,17 @@ TEST_F(LastBlockTest, ReportsAMissingFence) {
 }
 
 __global__ void fill_kernel(float* out, float value) { out[threadIdx.x] = value; }
+
+// The scheduler draws its random orders from this template too, and the linker keeps one copy of
+// it: maybe this file's, which is instrumented.
+TEST_F(RaceTest, LeavesOutLibraryCodeThatTheSimulatorShares) {
+  std::mt19937_64 bits(1);
+  EXPECT_EQ(bits(), 2469588189546311528u);
+  DeviceArray<float> out(64);
+  use_order("random:1");
+  EXPECT_EQ(reports_of([&] { gpu::launch(exchange_kernel<true>, 1, 64, 0, nullptr, out.data()); }),
+            "");
+}
 
 TEST_F(RaceTest, LaunchesOfOneStreamAreOrdered) {
   DeviceArray<float> out(64);

@@ -31,7 +31,8 @@ std::mt19937_64 random_bits;
 
 namespace {
 
-thread_local bool running = false;
+thread_local bool running = false;       // a grid is being run
+thread_local bool in_simulator = false;  // see InSimulator; false in the kernel's code
 bool aborted = false;
 
 constexpr int kPoison = 0xFF;  // a float or half of ones is a NaN
@@ -130,7 +131,9 @@ void finish_current() {
 void thread_main() {
   on_fiber_entry();
   for (;;) {
+    in_simulator = false;
     current_launch->body(current_launch->closure.get());
+    in_simulator = true;
     finish_current();
     const int next = pick();
     if (next < 0) {
@@ -219,7 +222,7 @@ bool run_grid(const Launch& launch) {
   random_bits.seed(config().seed * 0x9E3779B97F4A7C15ull + 1);  // spreads neighbouring seeds
   race::begin_launch();
   aborted = false;
-  running = true;
+  running = in_simulator = true;
   begin_switching();
   for (const uint32_t index :
        block_order(uint64_t{launch.grid.x} * launch.grid.y * launch.grid.z)) {
@@ -228,7 +231,7 @@ bool run_grid(const Launch& launch) {
     if (aborted) break;
     dynamic.check_overrun();
   }
-  running = false;
+  running = in_simulator = false;
   block.current = -1;
   if (aborted) drop_all_fibers();
   dynamic.release();
@@ -236,7 +239,9 @@ bool run_grid(const Launch& launch) {
   return !aborted;
 }
 
-bool in_kernel() { return running; }
+bool in_kernel() { return running && !in_simulator; }
+InSimulator::InSimulator() : outer_(in_simulator) { in_simulator = true; }
+InSimulator::~InSimulator() { in_simulator = outer_; }
 int current_thread() { return block.current; }
 int lane() { return block.current & 31; }
 void* dynamic_shared() { return dynamic.data(); }

@@ -85,8 +85,22 @@ extern std::mt19937_64 random_bits;
 // Runs a grid to its end. Returns false if a thread's error aborted it.
 bool run_grid(const Launch& launch);
 
-// True on the host thread that is running a kernel, while it does.
+// True on the host thread that is running a kernel, while the kernel's own code runs.
 bool in_kernel();
+
+// While one lives, what runs is the simulator on a kernel's behalf. The race checker leaves that
+// out: the linker may hand the simulator an instrumented copy of a library template that a .cu file
+// uses too.
+class InSimulator {
+ public:
+  InSimulator();
+  ~InSimulator();
+  InSimulator(const InSimulator&) = delete;
+  InSimulator& operator=(const InSimulator&) = delete;
+
+ private:
+  const bool outer_;
+};
 int current_thread();
 bool in_closure(uintptr_t address);
 bool in_dynamic_shared(uintptr_t address, size_t* offset);

@@ -97,6 +97,7 @@ void complete_warp_op(int me, PendingOp& pending) {
 }  // namespace
 
 int block_barrier(BarrierOp op, int predicate, const Site& site) {
+  const InSimulator in_simulator;
   const int me = block.current;
   enter_barrier(me, op, site);
   Thread& t = block.threads[me];
@@ -119,6 +120,7 @@ int block_barrier(BarrierOp op, int predicate, const Site& site) {
 
 WarpResult warp_exchange(uint32_t mask, WarpOp op, uint64_t value, int source_lane,
                          const Site& site) {
+  const InSimulator in_simulator;
   const int me = block.current;
   if (!(mask >> (me & 31) & 1)) {
     abort_launch("warp mask", me, "at %s:%u is not in its own mask", short_path(site.file_name()),
@@ -145,11 +147,13 @@ WarpResult warp_exchange(uint32_t mask, WarpOp op, uint64_t value, int source_la
 }
 
 void memory_fence() {
+  const InSimulator in_simulator;
   race::fence();
   maybe_preempt();
 }
 
 void before_atomic(void* address, size_t bytes, const Site& site) {
+  const InSimulator in_simulator;
   maybe_preempt();
   race::atomic_access(address, bytes, site);
 }
@@ -157,6 +161,7 @@ void before_atomic(void* address, size_t bytes, const Site& site) {
 void untracked_copy(void* to, const void* from, size_t bytes) { std::memcpy(to, from, bytes); }
 
 void trap(const Site& site) {
+  const InSimulator in_simulator;
   abort_launch("trap", block.current, "__trap at %s:%u", short_path(site.file_name()), site.line());
 }
 
