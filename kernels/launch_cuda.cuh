@@ -15,6 +15,8 @@ namespace elbo::cuda {
 inline constexpr int kBlock = 256;
 // Enough blocks of 256 to fill 132 SMs at 8 blocks each; beyond that threads loop.
 inline constexpr int64_t kMaxBlocks = 1056;
+// Blocks that own one row at a time: twice what 132 SMs hold of the smallest blocks.
+inline constexpr int64_t kMaxRowBlocks = 8448;
 // Blocks of a scalar reduction. Fixed, because the partition is part of the result's bits.
 inline constexpr int kReduceBlocks = kBlock;
 
@@ -150,7 +152,7 @@ void row_reduce(const Exec& exec, int64_t rows, int64_t cols, F f, PointerPack<c
   const bool vectorised = cols % kVector<T> == 0 && is_vector_aligned(in) && is_vector_aligned(out);
   const int64_t steps = vectorised ? cols / kVector<T> : cols;
   const auto block = static_cast<unsigned>(std::clamp<int64_t>((steps + 31) / 32 * 32, 32, kBlock));
-  const auto grid = static_cast<unsigned>(std::min<int64_t>(rows, 65535));
+  const auto grid = static_cast<unsigned>(std::min<int64_t>(rows, kMaxRowBlocks));
   if (vectorised) {
     gpu::launch(row_reduce_kernel<true, F, T, In, Out>, grid, block, 0, exec.stream, f, rows, cols,
                 in, out);

@@ -21,9 +21,7 @@ namespace {
 // Around lanes, vectors, warps and blocks, and one that needs every block and a tail.
 const std::vector<int64_t> kLengths = {0, 1, 31, 32, 33, 255, 256, 257, 1000, (1 << 20) + 1};
 
-// Values in [-2, 2), spread by a multiplicative hash. Not
-// <random>: this file is instrumented for the race checker, and the linker would give the
-// simulator's scheduler our instrumented copy of the engine that it draws its orders from.
+// Values in [-2, 2), spread by a multiplicative hash.
 template <class T = float>
 std::vector<T> spread_values(int64_t count, uint32_t seed) {
   std::vector<T> values;
@@ -215,6 +213,21 @@ TEST_P(LaunchTest, MapMayOverwriteItsInput) {
 
 TEST_P(LaunchTest, RowAndColumnSumsInFloat) { check_all_lines<float>(); }
 TEST_P(LaunchTest, RowAndColumnSumsInBf16) { check_all_lines<bf16>(); }
+
+TEST_P(LaunchTest, RowsBeyondTheGridAreTakenInTurns) {
+  const MatrixShape s{8448 + 40, 3};  // row_reduce launches at most 8448 blocks
+  const auto values = spread_values(s.rows * s.cols, 1);
+  DeviceBuffer<float> x(device(), values), y(device(), values.size());
+  DeviceBuffer<float> sum(device(), s.rows), squares(device(), s.rows);
+  row_reduce(exec(), s.rows, s.cols, LineSums<float>{sum.data(), squares.data()},
+             PointerPack<const float, 1>{{x.data()}}, PointerPack<float, 1>{{y.data()}});
+  std::vector<double> expected;
+  for (int64_t row = 0; row < s.rows; ++row) {
+    const float* v = values.data() + row * s.cols;
+    expected.push_back(double{v[0]} + v[1] + v[2]);
+  }
+  expect_close(sum.download(), expected, 8 * 0x1p-23, 0, "sums");  // three terms below 2
+}
 
 TEST_P(LaunchTest, ASumOverNothingIsZero) {
   DeviceBuffer<float> sum(device(), 3), squares(device(), 3);
