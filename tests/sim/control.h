@@ -57,6 +57,7 @@ struct Live {
   int streams = 0;
   int events = 0;
   int handles = 0;  // cuBLASLt handles and descriptors
+  int graphs = 0;   // also executable ones
   bool operator==(const Live&) const = default;
 };
 Live live();

@@ -170,12 +170,15 @@ cublasStatus_t launch(const Work& work, cudaStream_t stream) {
     return refuse(CUBLAS_STATUS_EXECUTION_FAILED, "operand outside of device memory");
   }
   ++products;
-  const cudaError_t error = submit(stream, [work, list] {
-    if (sticky_error() != cudaSuccess) return;
-    check_written(list);
-    compute(work);
-    mark_written(list);
-  });
+  const cudaError_t error = submit(
+      stream,
+      [work, list] {
+        if (sticky_error() != cudaSuccess) return;
+        check_written(list);
+        compute(work);
+        mark_written(list);
+      },
+      cudaGraphNodeTypeKernel);
   return error == cudaSuccess ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_EXECUTION_FAILED;
 }
 

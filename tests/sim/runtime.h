@@ -33,8 +33,9 @@ class ApiCall {
   cudaError_t error_;
 };
 
-// Puts work on a stream: runs it now, or later if config().async.
-cudaError_t submit(cudaStream_t stream, std::function<void()> work);
+// Puts work on a stream: runs it now, or later if config().async; a stream under capture records it as
+// a node of that type.
+cudaError_t submit(cudaStream_t stream, std::function<void()> work, cudaGraphNodeType type);
 bool is_stream(cudaStream_t stream);
 void drain_stream(cudaStream_t stream);
 void drain_all_streams();

@@ -6,8 +6,8 @@
 
 #include "tests/sim/race_hooks.h"
 #include "tests/sim/reports.h"
-#include "tests/sim/runtime.h"
 #include "tests/sim/sanitizer.h"
+#include "tests/sim/stream.h"
 
 namespace cudasim {
 namespace {
@@ -122,19 +122,22 @@ cudaError_t copy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind,
     // Pageable memory is staged before the call returns, so the caller may reuse it at once.
     const auto* start = static_cast<const char*>(from);
     std::vector<char> staged(start, start + bytes);
-    return submit(stream, [transfer, staged] { transfer(staged.data()); });
+    return submit(
+        stream, [transfer, staged] { transfer(staged.data()); }, cudaGraphNodeTypeMemcpy);
   }
-  return submit(stream, [transfer, from] { transfer(from); });
+  return submit(
+      stream, [transfer, from] { transfer(from); }, cudaGraphNodeTypeMemcpy);
 }
 
 cudaError_t fill(void* pointer, int value, size_t bytes, cudaStream_t stream) {
   if (!is_stream(stream)) return cudaErrorInvalidResourceHandle;
   if (bytes == 0) return cudaSuccess;
   if (!is_device_range(pointer, bytes)) return cudaErrorInvalidValue;
-  return submit(stream, [=] {
+  const auto work = [=] {
     std::memset(pointer, value, bytes);
     race::host_write(pointer, bytes, nullptr);
-  });
+  };
+  return submit(stream, work, cudaGraphNodeTypeMemset);
 }
 
 cudaError_t allocate_host(void** pointer, size_t bytes) {
@@ -176,10 +179,12 @@ extern "C" {
 cudaError_t cudaMalloc(void** pointer, size_t bytes) {
   ApiCall call;
   if (call.failed()) return call.error();
+  if (const cudaError_t error = refuse_in_capture()) return call.finish(error);
   return call.finish(allocate(pointer, bytes));
 }
 cudaError_t cudaFree(void* pointer) {
   ApiCall call;
+  refuse_in_capture();
   drain_all_streams();  // cudaFree waits for the device
   return call.finish(release(pointer));
 }
@@ -187,12 +192,16 @@ cudaError_t cudaMallocAsync(void** pointer, size_t bytes, cudaStream_t stream) {
   ApiCall call;
   if (call.failed()) return call.error();
   if (!is_stream(stream)) return call.finish(cudaErrorInvalidResourceHandle);
+  // The real one records allocation nodes; nothing here should want them.
+  if (const cudaError_t error = refuse_in_capture(stream_of(stream))) return call.finish(error);
   return call.finish(allocate(pointer, bytes));
 }
 cudaError_t cudaFreeAsync(void* pointer, cudaStream_t stream) {
   ApiCall call;
   if (!is_stream(stream)) return call.finish(cudaErrorInvalidResourceHandle);
-  return call.finish(submit(stream, [=] { release(pointer); }));
+  if (const cudaError_t error = refuse_in_capture(stream_of(stream))) return call.finish(error);
+  return call.finish(submit(
+      stream, [=] { release(pointer); }, cudaGraphNodeTypeMemFree));
 }
 
 cudaError_t cudaMallocHost(void** pointer, size_t bytes) { return allocate_host(pointer, bytes); }
@@ -222,6 +231,7 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
 cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
   ApiCall call;
   if (call.failed()) return call.error();
+  if (const cudaError_t error = refuse_in_capture()) return call.finish(error);
   const cudaError_t outcome = copy(to, from, bytes, kind, nullptr);
   drain_stream(nullptr);
   return call.finish(outcome);
@@ -234,6 +244,7 @@ cudaError_t cudaMemsetAsync(void* pointer, int value, size_t bytes, cudaStream_t
 cudaError_t cudaMemset(void* pointer, int value, size_t bytes) {
   ApiCall call;
   if (call.failed()) return call.error();
+  if (const cudaError_t error = refuse_in_capture()) return call.finish(error);
   return call.finish(fill(pointer, value, bytes, nullptr));
 }
 cudaError_t cudaMemGetInfo(size_t* free_bytes, size_t* total_bytes) {

@@ -6,22 +6,17 @@
 // take turns with it.
 #include <chrono>
 #include <cstring>
-#include <deque>
 #include <map>
 #include <memory>
 #include <set>
+#include <vector>
 
 #include "tests/sim/reports.h"
-#include "tests/sim/runtime.h"
 #include "tests/sim/scheduler.h"
+#include "tests/sim/stream.h"
 
 namespace cudasim {
 namespace {
-
-struct Stream {
-  std::deque<std::function<void()>> queue;
-  bool blocking = true;
-};
 
 // What one cudaEventRecord waits for. A later record of the same event makes a new one.
 struct Completion {
@@ -32,6 +27,7 @@ struct Completion {
 struct Event {
   bool timing = true;
   std::shared_ptr<Completion> last;
+  CapturedPoint captured;  // capture is set if the last record was on a stream under capture
 };
 
 // Never destroyed, see runtime_call.cpp.
@@ -41,12 +37,6 @@ std::set<Event*>& events = *new std::set<Event*>;
 std::map<const void*, size_t>& shared_limits = *new std::map<const void*, size_t>;
 
 constexpr size_t kSharedDefault = 48 << 10, kSharedOptIn = 227 << 10;
-
-Stream* stream_of(cudaStream_t handle) {
-  const bool is_default =
-      handle == nullptr || handle == cudaStreamLegacy || handle == cudaStreamPerThread;
-  return is_default ? &default_stream : reinterpret_cast<Stream*>(handle);
-}
 
 void run_next(Stream* stream) {
   const auto work = std::move(stream->queue.front());
@@ -107,6 +97,14 @@ cudaError_t check_configuration(const Launch& launch) {
 
 }  // namespace
 
+Stream* stream_of(cudaStream_t handle) {
+  const bool is_default =
+      handle == nullptr || handle == cudaStreamLegacy || handle == cudaStreamPerThread;
+  return is_default ? &default_stream : reinterpret_cast<Stream*>(handle);
+}
+
+const std::set<Stream*>& all_streams() { return streams; }
+
 bool is_stream(cudaStream_t handle) {
   Stream* stream = stream_of(handle);
   return stream == &default_stream || streams.count(stream);
@@ -119,12 +117,14 @@ void drain_all_streams() {
   for (Stream* stream : streams) drain(stream);
 }
 
-cudaError_t submit(cudaStream_t handle, std::function<void()> work) {
+cudaError_t submit(cudaStream_t handle, std::function<void()> work, cudaGraphNodeType type) {
+  Stream* stream = stream_of(handle);
+  if (stream->capture) return record_node(stream, type, std::move(work));
+  if (const cudaError_t error = check_not_behind_capture(stream)) return error;
   if (!config().async) {
     work();
     return sticky_error();
   }
-  Stream* stream = stream_of(handle);
   if (stream == &default_stream) {
     for (Stream* other : streams) {
       if (other->blocking) drain(other);
@@ -136,22 +136,29 @@ cudaError_t submit(cudaStream_t handle, std::function<void()> work) {
   return cudaSuccess;
 }
 
-// A pointer that is a kernel's own parameter must be device memory; pointers inside functors and
-// structs are seen only by the race checker, when they are used.
+// A pointer that is a kernel's own parameter must be device memory when the kernel runs; pointers inside
+// functors and structs are seen only by the race checker, when they are used.
+bool check_pointers(const Launch& launch, const std::vector<const void*>& pointers) {
+  bool all_good = true;
+  for (size_t i = 0; i < pointers.size(); ++i) {
+    if (!pointers[i] || is_kernel_range(pointers[i], 0)) continue;
+    add_report("bad pointer", "parameter %zu of %s is not device memory", i + 1,
+               kernel_name(launch.kernel).c_str());
+    all_good = false;
+  }
+  return all_good;
+}
+
 cudaError_t launch_erased(Launch launch, cudaStream_t stream, const void* const* pointers,
                           int pointer_count) {
   ApiCall call;
   if (call.failed()) return call.error();
   if (!is_stream(stream)) return call.finish(cudaErrorInvalidResourceHandle);
   if (const cudaError_t error = check_configuration(launch)) return call.finish(error);
-  for (int i = 0; i < pointer_count; ++i) {
-    if (!pointers[i] || is_kernel_range(pointers[i], 0)) continue;
-    add_report("bad pointer", "parameter %d of %s is not device memory", i + 1,
-               kernel_name(launch.kernel).c_str());
-  }
-  return call.finish(submit(stream, [launch] {
-    if (sticky_error() == cudaSuccess) run_grid(launch);
-  }));
+  const auto work = [launch, list = std::vector(pointers, pointers + pointer_count)] {
+    if (sticky_error() == cudaSuccess && check_pointers(launch, list)) run_grid(launch);
+  };
+  return call.finish(submit(stream, work, cudaGraphNodeTypeKernel));
 }
 
 }  // namespace cudasim
@@ -170,6 +177,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t handle) {
   if (stream == &default_stream || !streams.count(stream)) {
     return call.finish(cudaErrorInvalidResourceHandle);
   }
+  refuse_in_capture(stream);  // the capture is lost with one of its streams
   drain(stream);
   streams.erase(stream);
   --live_objects.streams;
@@ -180,12 +188,14 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   ApiCall call;
   if (call.failed()) return call.error();
   if (!is_stream(stream)) return call.finish(cudaErrorInvalidResourceHandle);
+  if (const cudaError_t error = refuse_in_capture(stream_of(stream))) return call.finish(error);
   drain_stream(stream);
   return call.finish(sticky_error());
 }
 cudaError_t cudaDeviceSynchronize(void) {
   ApiCall call;
   if (call.failed()) return call.error();
+  if (const cudaError_t error = refuse_in_capture()) return call.finish(error);
   drain_all_streams();
   return call.finish(sticky_error());
 }
@@ -193,6 +203,7 @@ cudaError_t cudaStreamQuery(cudaStream_t stream) {
   ApiCall call;
   if (call.failed()) return call.error();
   if (!is_stream(stream)) return call.finish(cudaErrorInvalidResourceHandle);
+  if (const cudaError_t error = refuse_in_capture(stream_of(stream))) return call.finish(error);
   return stream_of(stream)->queue.empty() ? cudaSuccess : cudaErrorNotReady;
 }
 
@@ -214,19 +225,27 @@ cudaError_t cudaEventRecord(cudaEvent_t handle, cudaStream_t stream) {
   if (call.failed()) return call.error();
   Event* event = find_event(handle);
   if (!event || !is_stream(stream)) return call.finish(cudaErrorInvalidResourceHandle);
+  const Stream* recorder = stream_of(stream);
+  event->captured = {recorder->capture, recorder->tail};
+  if (recorder->capture) {
+    return call.finish(recorder->capture->invalid ? cudaErrorStreamCaptureInvalidated
+                                                  : cudaSuccess);
+  }
   auto completion = std::make_shared<Completion>();
   completion->stream = stream_of(stream);
   event->last = completion;
-  return call.finish(submit(stream, [completion] {
+  const auto work = [completion] {
     completion->time = std::chrono::steady_clock::now();
     completion->done = true;
-  }));
+  };
+  return call.finish(submit(stream, work, cudaGraphNodeTypeEventRecord));
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t handle) {
   ApiCall call;
   if (call.failed()) return call.error();
   Event* event = find_event(handle);
   if (!event) return call.finish(cudaErrorInvalidResourceHandle);
+  if (event->captured.capture) return call.finish(cudaErrorCapturedEvent);
   if (event->last) finish(*event->last);
   return call.finish(sticky_error());
 }
@@ -235,6 +254,7 @@ cudaError_t cudaEventQuery(cudaEvent_t handle) {
   if (call.failed()) return call.error();
   Event* event = find_event(handle);
   if (!event) return call.finish(cudaErrorInvalidResourceHandle);
+  if (event->captured.capture) return call.finish(cudaErrorCapturedEvent);
   return !event->last || event->last->done ? cudaSuccess : cudaErrorNotReady;
 }
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t from, cudaEvent_t to) {
@@ -255,8 +275,16 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t handle, unsigne
   if (call.failed()) return call.error();
   Event* event = find_event(handle);
   if (!event || !is_stream(stream)) return call.finish(cudaErrorInvalidResourceHandle);
+  if (event->captured.capture) {
+    return call.finish(join_capture(stream_of(stream), event->captured));
+  }
+  if (stream_of(stream)->capture) {  // the graph cannot wait for work outside of it
+    stream_of(stream)->capture->invalid = true;
+    return call.finish(cudaErrorStreamCaptureIsolation);
+  }
   if (!event->last) return cudaSuccess;
-  return call.finish(submit(stream, [completion = event->last] { finish(*completion); }));
+  const auto work = [completion = event->last] { finish(*completion); };
+  return call.finish(submit(stream, work, cudaGraphNodeTypeWaitEvent));
 }
 
 cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute attribute, int value) {
