@@ -76,7 +76,8 @@ class GatherTest : public DeviceTest {
 };
 
 TEST_P(GatherTest, RowsAreTheSamplesOfTheOrder) {
-  for (const int64_t dim : {1, 3, 4, 31, 32, 33, 257, 784}) {
+  // 1028 pixels are one quad more than a block has threads.
+  for (const int64_t dim : {1, 3, 4, 31, 32, 33, 257, 784, 1028, 3073}) {
     for (const size_t shift : {0, 1, 2, 3}) {
       for (const Binarise kind : {Binarise::none, Binarise::threshold}) {
         Request r{.dim = dim, .batch = 9, .binarise = kind, .state = state_at(3, 1, 20)};
