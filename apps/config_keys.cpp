@@ -154,6 +154,8 @@ std::vector<ConfigKey> device_keys() {
                  Choices<Precision>{{"fp32", Precision::fp32}}),
       integer_key(ELBO_MEMBER(threads),
                   {kDevice, "CPU threads; 0: as many as are allowed", "--threads"}, 0, 1024),
+      integer_key(ELBO_MEMBER(graph_steps),
+                  {kDevice, "CUDA: steps per launch of a recorded graph; 0: no graphs"}, 0, 1024),
       switch_key(ELBO_MEMBER(check_finite),
                  {kDebug, "check every op's output for NaN", "--check-finite"}),
   };

@@ -90,11 +90,7 @@ Context::Context(const DeviceChoice& choice) {
     }
 #endif
     exec_.gemm = create_gemm_handles(choice.device);
-    exec_.scratch.bytes = scratch_bytes(choice.device);
-    exec_.scratch.data = static_cast<std::byte*>(allocate(exec_.scratch.bytes, Role::scratch));
-    const size_t ticket_bytes = Scratch::kTickets * sizeof(uint32_t);
-    exec_.scratch.tickets = static_cast<uint32_t*>(allocate(ticket_bytes, Role::scratch));
-    fill_bytes(exec_.scratch.tickets, 0, ticket_bytes);
+    allocate_scratch(exec_.scratch);
   } catch (...) {
     release();
     throw;
@@ -104,16 +100,48 @@ Context::Context(const DeviceChoice& choice) {
 Context::~Context() { release(); }
 
 void Context::release() noexcept {
-  if (exec_.scratch.data) free(exec_.scratch.data, exec_.scratch.bytes, Role::scratch);
-  if (exec_.scratch.tickets) {
-    free(exec_.scratch.tickets, Scratch::kTickets * sizeof(uint32_t), Role::scratch);
-  }
+  free_scratch(exec_.scratch);
+  free_scratch(branch_.scratch);
   destroy_gemm_handles(exec_.gemm);
 #ifdef ELBO_HAS_CUDA
+  if (branch_event_) cuda_device::destroy_event(branch_event_);
+  if (branch_.stream) cuda_device::destroy_stream(branch_.stream);
   if (exec_.stream) cuda_device::destroy_stream(exec_.stream);
 #endif
-  exec_ = Exec{};
+  exec_ = branch_ = Exec{};
 }
+
+void Context::allocate_scratch(Scratch& scratch) {
+  const size_t bytes = scratch_bytes(device()), ticket_bytes = Scratch::kTickets * sizeof(uint32_t);
+  scratch.data = static_cast<std::byte*>(allocate(bytes, Role::scratch));
+  scratch.bytes = bytes;
+  scratch.tickets = static_cast<uint32_t*>(allocate(ticket_bytes, Role::scratch));
+  fill_bytes(scratch.tickets, 0, ticket_bytes);
+}
+
+void Context::free_scratch(Scratch& scratch) noexcept {
+  if (scratch.data) free(scratch.data, scratch.bytes, Role::scratch);
+  if (scratch.tickets) free(scratch.tickets, Scratch::kTickets * sizeof(uint32_t), Role::scratch);
+  scratch = {};
+}
+
+#ifdef ELBO_HAS_CUDA
+void Context::open_branch() {
+  if (branch_.stream) return;
+  branch_event_ = cuda_device::create_event();
+  allocate_scratch(branch_.scratch);
+  branch_.device = exec_.device;
+  branch_.gemm = exec_.gemm;
+  branch_.stream = cuda_device::create_stream();
+}
+
+void Context::fork() { cuda_device::order(exec_.stream, branch_.stream, branch_event_); }
+void Context::join() { cuda_device::order(branch_.stream, exec_.stream, branch_event_); }
+#else
+void Context::open_branch() {}
+void Context::fork() {}
+void Context::join() {}
+#endif
 
 void* Context::allocate(size_t bytes, Role role) {
   if (bytes == 0) return nullptr;

@@ -55,6 +55,17 @@ class Context {
   Context& operator=(const Context&) = delete;
 
   const Exec& exec() const { return exec_; }
+
+  // A second stream with scratch of its own, for work beside exec()'s: open_branch() makes it,
+  // fork() lets it wait for what exec() has been given so far, join() lets exec() wait for it.
+  void open_branch();
+  const Exec& branch() const { return branch_; }
+  void fork();
+  void join();
+  // Whether launches are being recorded into a graph at the moment (engine/step_graph.h).
+  bool recording() const { return recording_; }
+  void set_recording(bool on) { recording_ = on; }
+
   Device device() const { return exec_.device; }
 
   // 256-byte aligned; null for 0 bytes. Throws Error naming role, bytes wanted and bytes free.
@@ -71,8 +82,12 @@ class Context {
 
  private:
   void release() noexcept;
+  void allocate_scratch(Scratch& scratch);
+  void free_scratch(Scratch& scratch) noexcept;
 
-  Exec exec_;
+  Exec exec_, branch_;
+  void* branch_event_ = nullptr;
+  bool recording_ = false;
   std::array<MemoryUse, kRoles> memory_{};
 };
 

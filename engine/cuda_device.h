@@ -18,6 +18,25 @@ Stream create_stream();
 void destroy_stream(Stream stream) noexcept;
 void synchronize(Stream stream);
 
+// Work given to `after` from now on waits for what `before` has been given so far. `event` is a
+// scratch event of the caller; it may be used again at once.
+using Event = void*;
+Event create_event();
+void destroy_event(Event event) noexcept;
+void order(Stream before, Stream after, Event event);
+
+// Between begin and end, work given to the stream is recorded, not run. end_recording() throws if
+// something in between could not be recorded; the recording is over in either case.
+struct Graph {
+  void* executable = nullptr;
+  int nodes = 0, kernels = 0;
+};
+void begin_recording(Stream stream);
+Graph end_recording(Stream stream);
+void abandon_recording(Stream stream) noexcept;
+void launch_graph(void* executable, Stream stream);
+void destroy_graph(void* executable) noexcept;
+
 void* allocate(size_t bytes);  // null when there is no memory left
 void free(void* data) noexcept;
 size_t free_bytes();

@@ -3,6 +3,8 @@
 #include <cuda_runtime_api.h>
 
 #include <cstdio>
+#include <memory>
+#include <vector>
 
 #include "kernels/error.h"
 #include "kernels/gpu.h"
@@ -44,6 +46,61 @@ Stream create_stream() {
 
 void destroy_stream(Stream stream) noexcept { cudaStreamDestroy(stream); }
 void synchronize(Stream stream) { ELBO_CUDA_CHECK(cudaStreamSynchronize(stream)); }
+
+Event create_event() {
+  cudaEvent_t event = nullptr;
+  ELBO_CUDA_CHECK(cudaEventCreateWithFlags(&event, cudaEventDisableTiming));
+  return event;
+}
+
+void destroy_event(Event event) noexcept { cudaEventDestroy(static_cast<cudaEvent_t>(event)); }
+
+void order(Stream before, Stream after, Event event) {
+  ELBO_CUDA_CHECK(cudaEventRecord(static_cast<cudaEvent_t>(event), before));
+  ELBO_CUDA_CHECK(cudaStreamWaitEvent(after, static_cast<cudaEvent_t>(event), 0));
+}
+
+void begin_recording(Stream stream) {
+  // Thread-local: calls of other threads are none of this recording's business.
+  ELBO_CUDA_CHECK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
+}
+
+Graph end_recording(Stream stream) {
+  cudaGraph_t recorded = nullptr;
+  ELBO_CUDA_CHECK(cudaStreamEndCapture(stream, &recorded));
+  const std::unique_ptr<CUgraph_st, decltype(&cudaGraphDestroy)> owner(recorded, &cudaGraphDestroy);
+  size_t count = 0;
+  ELBO_CUDA_CHECK(cudaGraphGetNodes(recorded, nullptr, &count));
+  std::vector<cudaGraphNode_t> nodes(count);
+  ELBO_CUDA_CHECK(cudaGraphGetNodes(recorded, nodes.data(), &count));
+  Graph graph;
+  graph.nodes = static_cast<int>(count);
+  for (cudaGraphNode_t node : nodes) {
+    cudaGraphNodeType type{};
+    ELBO_CUDA_CHECK(cudaGraphNodeGetType(node, &type));
+    graph.kernels += type == cudaGraphNodeTypeKernel;
+  }
+  cudaGraphExec_t executable = nullptr;
+  ELBO_CUDA_CHECK(cudaGraphInstantiate(&executable, recorded, 0));
+  graph.executable = executable;
+  return graph;
+}
+
+void abandon_recording(Stream stream) noexcept {
+  cudaGraph_t recorded = nullptr;
+  cudaStreamEndCapture(stream, &recorded);
+  if (recorded) cudaGraphDestroy(recorded);
+  cudaGetLastError();
+}
+
+void launch_graph(void* executable, Stream stream) {
+  ELBO_CUDA_CHECK(cudaGraphLaunch(static_cast<cudaGraphExec_t>(executable), stream));
+  gpu::note_launch();
+}
+
+void destroy_graph(void* executable) noexcept {
+  cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(executable));
+}
 
 void* allocate(size_t bytes) {
   void* data = nullptr;

@@ -29,6 +29,32 @@ constexpr unsigned char kPoison = 0xff;  // a NaN in every float format
 Tape::Tape(Context& context) : context_(&context) {}
 Tape::~Tape() = default;
 
+void Tape::use_graphs(bool on) {
+  ELBO_CHECK(plans_.empty(), "use_graphs() comes too late: steps have been planned");
+  use_graphs_ = on && StepGraph::available(*context_);
+}
+
+const StepGraph* Tape::find_graph(uint64_t signature, int steps) const {
+  for (const RecordedSteps& recorded : graphs_) {
+    if (recorded.signature == signature && recorded.steps == steps) return &recorded.graph;
+  }
+  return nullptr;
+}
+
+bool Tape::may_record(uint64_t signature) const {
+  return use_graphs_ && plans_.find(signature) != plans_.end();
+}
+
+const StepGraph& Tape::add_graph(uint64_t signature, int steps, StepGraph graph) {
+  graphs_.push_back({signature, steps, std::move(graph)});
+  return graphs_.back().graph;
+}
+
+void Tape::set_finite_check(StepState* state) {
+  if (state != finite_check_) graphs_.clear();
+  finite_check_ = state;
+}
+
 bool Tape::select_plan(uint64_t signature) {
   ELBO_CHECK(mode_ == Mode::idle, "Tape::run was called from inside a run");
   const auto found = plans_.find(signature);
@@ -42,6 +68,8 @@ void Tape::begin_run(Mode mode) {
   values_.clear();
   nodes_.clear();
   ops_.clear();
+  branched_.clear();
+  branch_open_ = false;
   chunk_ = chunk_used_ = 0;
   in_backward_ = false;
   label_ = "";
@@ -57,6 +85,7 @@ void Tape::make_plan(uint64_t signature) {
   plan_ = &plans_.emplace(signature, plan_liveness(std::move(lives), kRedZone)).first->second;
   if (plan_->total_bytes > block_.bytes()) {
     context_->synchronize();  // the old block may still be read by work in flight
+    graphs_.clear();          // they hold its address
     block_.reset();
     block_ = DeviceBlock(*context_, plan_->total_bytes, Role::activations);
   }
@@ -236,8 +265,17 @@ void Tape::backward(ParamStore& params, GradMode mode) {
     nodes_[i].call(nodes_[i].closure, *this);
   }
   label_ = "";
+  join();
   if (mode_ == Mode::live) params.finish_backward();
   in_backward_ = false;
+}
+
+void Tape::join() {
+  if (branch_open_) context_->join();
+  branch_open_ = false;
+  // Their memory may be handed out again from the next op on.
+  for (const Tensor& tensor : branched_) touch(tensor);
+  branched_.clear();
 }
 
 void Tape::keep(const Tensor& tensor) {

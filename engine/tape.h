@@ -35,6 +35,7 @@
 #include "engine/context.h"
 #include "engine/liveness_plan.h"
 #include "engine/param_store.h"
+#include "engine/step_graph.h"
 #include "engine/tensor.h"
 #include "kernels/activation.h"
 #include "kernels/step_state.h"
@@ -82,6 +83,23 @@ class Tape {
     end_run();
   }
 
+  // `steps` runs in a row. On CUDA the first call of a signature runs them plainly, which makes the plan
+  // and lets the vendor libraries choose; the next is recorded as a graph (engine/step_graph.h), and
+  // from then on it is replayed without `body` being called. Same bits either way. Needs
+  // use_graphs(true), otherwise it is run() in a loop.
+  template <class Body>
+  void run_steps(uint64_t signature, int steps, Body&& body) {
+    const auto run_all = [&] {
+      for (int i = 0; i < steps; ++i) run(signature, body);
+    };
+    if (const StepGraph* graph = find_graph(signature, steps)) return graph->launch();
+    if (!may_record(signature)) return run_all();
+    add_graph(signature, steps, StepGraph::record(*context_, run_all)).launch();
+  }
+  // Before the first run, as it also decides how long memory that branch_op() reads must last.
+  void use_graphs(bool on);
+  const StepGraph* find_graph(uint64_t signature, int steps) const;
+
   // Whether ops record backward closures. Off for evaluation and sampling.
   bool recording() const { return recording_; }
   void set_recording(bool on) { recording_ = on; }
@@ -108,6 +126,25 @@ class Tape {
       finish_op(writes);
     }
   }
+
+  // The same beside the ops that follow, until join(): a branch of the graph where one is recorded.
+  // Nothing may use what it writes before join(); what it reads stays untouched until then.
+  template <class Launch>
+  void branch_op(const char* name, std::initializer_list<Tensor> reads, Launch&& launch) {
+    begin_op(name, reads, {});
+    if (use_graphs_) branched_.insert(branched_.end(), reads);
+    if (mode_ != Mode::live) return;
+    if (context_->recording()) {
+      context_->fork();
+      branch_open_ = true;
+      launch(context_->branch());
+    } else {
+      launch(context_->exec());
+      finish_op({});
+    }
+  }
+  // Ops from here on come after all branch ops before it. backward() ends with one.
+  void join();
 
   // Remembers how to undo an op. `backward` is called as backward(Tape&) and must be trivially
   // copyable: it captures tensors and params by value. `inputs` are the values it may send
@@ -167,7 +204,7 @@ class Tape {
 
   // From now on every op's outputs are checked for NaN and infinity; the first bad one is recorded
   // in state->bad_op (device memory). Null turns it off.
-  void set_finite_check(StepState* state) { finite_check_ = state; }
+  void set_finite_check(StepState* state);
   // "bwd/enc.fc1/linear, output 0" for a bad_op found by the check.
   std::string describe_bad_op(uint32_t bad_op) const;
   // Ids at and above this one are the trainer's own (losses, gradient norm).
@@ -204,6 +241,8 @@ class Tape {
     bool backward;
   };
 
+  bool may_record(uint64_t signature) const;
+  const StepGraph& add_graph(uint64_t signature, int steps, StepGraph graph);
   bool select_plan(uint64_t signature);
   void begin_run(Mode mode);
   void make_plan(uint64_t signature);
@@ -237,6 +276,16 @@ class Tape {
 
   std::unordered_map<uint64_t, LivenessPlan> plans_;
   const LivenessPlan* plan_ = nullptr;
+
+  struct RecordedSteps {
+    uint64_t signature;
+    int steps;
+    StepGraph graph;
+  };
+  bool use_graphs_ = false;
+  std::vector<RecordedSteps> graphs_;  // a few: full and last batches, one or many steps
+  std::vector<Tensor> branched_;       // what open branches read
+  bool branch_open_ = false;
   DeviceBlock block_;
   uint32_t generation_ = 0;
 };

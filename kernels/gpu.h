@@ -36,6 +36,9 @@ uint64_t launch_count();
 // Counts a launch made by somebody else on our behalf, such as a cuBLASLt product.
 void note_launch();
 
+// Whether every launch waits for its kernel: ELBO_SYNC=1 in the environment.
+bool sync_after_launch();
+
 // What launch() does after the driver took or refused the kernel: counts, throws if refused, and
 // with ELBO_SYNC=1 in the environment waits for the kernel so that its failure bears its name.
 void finish_launch(cudaError_t status, const void* kernel, dim3 grid, dim3 block,

@@ -73,6 +73,8 @@ std::string kernel_name(const void* kernel) {
               block.z, ", ", shared_bytes, " bytes of dynamic shared memory]");
 }
 
+}  // namespace
+
 bool sync_after_launch() {
   static const bool on = [] {
     const char* value = std::getenv("ELBO_SYNC");
@@ -80,8 +82,6 @@ bool sync_after_launch() {
   }();
   return on;
 }
-
-}  // namespace
 
 void throw_cuda_error(cudaError_t status, const char* call, const char* file, int line) {
   cudaGetLastError();

@@ -73,6 +73,7 @@ struct RunConfig {
   std::string device = "auto";
   Precision precision = Precision::fp32;
   int threads = 0;            // 0: as many as affinity and cgroup allow
+  int graph_steps = 1;        // CUDA: training steps in one recorded graph; 0: launch every kernel
   bool check_finite = false;  // check every op's output, not only losses and gradient norm
 };
 

@@ -12,7 +12,8 @@
 namespace elbo {
 namespace {
 
-constexpr int64_t kRingSize = 1024;  // losses the device keeps before the host must have read them
+// Losses that the device keeps before the host must have read them.
+constexpr int64_t kRingSize = Trainer::kMostSteps;
 constexpr int64_t kEvalBatch = 500;  // images per pass of evaluate(); does not change its result
 
 void add(LossMeans& sums, double loss, double recon, double kl, int64_t count) {
@@ -50,6 +51,7 @@ Trainer::Trainer(Context& context, const RunConfig& config, const ImageData& tra
   params_.initialise(config.train.seed);
   params_.allocate_moments();
   eval_tape_.set_recording(false);
+  tape_.use_graphs(config.graph_steps > 0);
 
   rule_.learning_rate = config.train.learning_rate;
   rule_.kl_weight = config.train.kl_schedule;
@@ -143,11 +145,24 @@ void Trainer::body(Tape& tape, int64_t batch) {
   tape.op("advance", {}, {}, [&](const Exec& exec) { advance_step(exec, state_, rule_); });
 }
 
-void Trainer::train_step() {
+void Trainer::train_steps(int64_t steps) {
+  if (step_ + steps - drained_ > kRingSize) drain();
   const int64_t batch = next_batch();
-  tape_.run(static_cast<uint64_t>(batch), [&](Tape& tape) { body(tape, batch); });
-  count_step();
-  if (step_ - drained_ >= kRingSize) drain();
+  tape_.run_steps(static_cast<uint64_t>(batch), static_cast<int>(steps),
+                  [&](Tape& tape) { body(tape, batch); });
+  for (int64_t i = 0; i < steps; ++i) count_step();
+}
+
+// Steps that may follow one another before the host has something to do: the configured number, or 1 if
+// a report, a checkpoint, the tail batch or the end comes first.
+int64_t Trainer::steps_until_pause() const {
+  const int64_t steps = config_.graph_steps, save_interval = config_.output.save_interval;
+  const int64_t log_interval = std::max<int64_t>(config_.output.log_interval, 1);
+  int64_t room = std::min(total_steps() - step_, log_interval - step_ % log_interval);
+  if (save_interval > 0) room = std::min(room, save_interval - step_ % save_interval);
+  const auto samples_left = static_cast<int64_t>(rule_.samples) - position_;
+  room = std::min(room, samples_left / static_cast<int64_t>(rule_.batch));
+  return steps > 0 && room >= steps ? steps : 1;
 }
 
 // The host's half of advance_step().
@@ -246,7 +261,7 @@ bool Trainer::run(TrainObserver& observer) {
       observer.on_epoch_begin(epoch_ + 1, steps_per_epoch(), done);
       announce = false;
     }
-    train_step();
+    train_steps(steps_until_pause());
     if (step_ % log_interval == 0) {
       drain();
       report(observer);

@@ -1,8 +1,8 @@
 // The training loop: whole steps on the device, what a resume needs, and when to tell somebody.
 //
-// Reading guide. run() loops over epochs and calls train_step(); one step is one Tape::run of
+// Reading guide. run() loops over epochs and calls train_steps(); one step is one Tape::run of
 // gather, objective, backward, clip, record, optimiser and advance, with everything that changes from
-// step to step in StepState in device memory. The host knows step and position by counting along; it
+// step to step in StepState in device memory, so that steps can be replayed as a graph. The host knows step and position by counting along; it
 // reads losses from a device ring every log_interval steps (drain()). snapshot()/restore() carry the
 // state of a resume; equal states lead to equal bits.
 #pragma once
@@ -63,8 +63,11 @@ class Trainer {
   // are then those of the last good step.
   bool run(TrainObserver& observer);
 
-  // One optimiser step, asynchronous on CUDA.
-  void train_step();
+  // Optimiser steps over batches of equal size, asynchronous on CUDA and with config.graph_steps one
+  // launch once they have been recorded. At most kMostSteps.
+  void train_steps(int64_t steps);
+  void train_step() { train_steps(1); }
+  static constexpr int64_t kMostSteps = 1024;
 
   LossMeans evaluate(const ImageData& data);
 
@@ -89,6 +92,7 @@ class Trainer {
  private:
   void body(Tape& tape, int64_t batch);
   int64_t next_batch() const;
+  int64_t steps_until_pause() const;
   void drain();
   void report(TrainObserver& observer);
   void end_epoch(TrainObserver& observer);

@@ -46,6 +46,7 @@ void forward(Tape& tape, const LinearCall& call) {
 void backward_activation(Tape& tape, const LinearCall& call, const Tensor& dy) {
   const GradMode mode =
       call.has_bias ? call.params->next_grad_mode(call.bias.index) : GradMode::write;
+  if (mode == GradMode::add) tape.join();  // a branch may still be writing the same gradient
   tape.op("linear_dactivation", {dy, call.y, call.aux}, {dy}, [&](const Exec& exec) {
     with_element_type("linear", call.x, [&]<class T>(T) {
       BasicActivationBackwardBias<T> args{};
@@ -68,7 +69,9 @@ void backward_weight(Tape& tape, const LinearCall& call, const Tensor& dz, bool 
   const GradMode mode = call.params->next_grad_mode(call.weight.index);
   const GradMode bias_mode =
       with_bias ? call.params->next_grad_mode(call.bias.index) : GradMode::write;
-  tape.op("linear_dweight", {call.x, dz}, {}, [&](const Exec& exec) {
+  if (mode == GradMode::add || bias_mode == GradMode::add) tape.join();
+  // Nothing but the optimiser waits for it, so the chain of input gradients need not.
+  tape.branch_op("linear_dweight", {call.x, dz}, [&](const Exec& exec) {
     with_element_type("linear", call.x, [&]<class T>(T) {
       BasicLinearBackwardWeight<T> args{};
       args.x = call.x.as<T>();
@@ -97,6 +100,7 @@ void backward_data(Tape& tape, const LinearCall& call, const Tensor& dz) {
     aux = producer->aux;
     if (producer->has_bias) bias_mode = producer->params->next_grad_mode(producer->bias.index);
   }
+  if (bias_mode == GradMode::add) tape.join();
   tape.op("linear_dinput", {dz, call.x, aux, slot.dx}, {slot.dx}, [&](const Exec& exec) {
     with_element_type("linear", call.x, [&]<class T>(T) {
       BasicInputActivation<T> input{};

@@ -6,10 +6,10 @@
 #include <cmath>
 #include <limits>
 
-#include "engine/io/checkpoint.h"
 #include "engine/ops/latent_op.h"
 #include "engine/ops/likelihood_op.h"
 #include "engine/ops/linear_op.h"
+#include "tests/models/trainer_fixture.h"
 #include "tests/support/device.h"
 #include "tests/support/error_of.h"
 #include "tests/support/op_harness.h"
@@ -18,50 +18,7 @@
 namespace elbo {
 namespace {
 
-RunConfig tiny_config() {
-  RunConfig config;
-  config.model.hidden = {24};
-  config.model.latent_dim = 4;
-  config.data.kind = DataKind::sprites;
-  config.data.resolution = 12;
-  config.train.batch_size = 16;
-  config.train.epochs = 2;
-  config.train.seed = 3;
-  config.output.log_interval = 5;
-  return config;
-}
-
-struct Recorder : TrainObserver {
-  std::vector<StepReport> reports;
-  std::vector<EpochReport> epochs;
-  int64_t stop_after = -1;
-  const Trainer* trainer = nullptr;
-
-  void on_report(const StepReport& report) override { reports.push_back(report); }
-  void on_epoch_end(const EpochReport& report) override { epochs.push_back(report); }
-  bool stop_requested() override { return trainer && trainer->step() == stop_after; }
-};
-
-std::vector<std::byte> bytes_of(const Trainer::Snapshot& snapshot) {
-  std::vector<std::byte> bytes;
-  for (const auto* blobs : {&snapshot.model, &snapshot.optimizer}) {
-    for (const NamedBlob& blob : *blobs) {
-      bytes.insert(bytes.end(), blob.bytes.begin(), blob.bytes.end());
-    }
-  }
-  return bytes;
-}
-
-// Trains on 70 sprites (a tail batch of 6) on a device.
-struct Session {
-  Context context;
-  ImageData train = ImageData::sprites(12, 70, 0);
-  ImageData test = ImageData::sprites(12, 20, 70);
-  Trainer trainer;
-
-  explicit Session(const RunConfig& config, Device device = Device::cpu)
-      : context({device, 0, ""}), trainer(context, config, train, &test) {}
-};
+using namespace trainer_test;
 
 TEST(Trainer, TwoRunsOfOneSeedGiveTheSameBits) {
   Session a(tiny_config()), b(tiny_config());

@@ -1,0 +1,105 @@
+// Training by replayed graphs is training: the same bits as launching every kernel, in every order that
+// the graph allows, over tail batches, evaluations and resumes; and the number of its nodes.
+#include <gtest/gtest.h>
+
+#include "tests/models/trainer_fixture.h"
+#include "tests/support/device.h"
+#include "tests/support/temp_dir.h"
+
+namespace elbo {
+namespace {
+
+using namespace trainer_test;
+
+class GraphTraining : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!why_no_cuda().empty()) GTEST_SKIP() << why_no_cuda();
+    Context context({Device::cuda, 0, ""});
+    if (!StepGraph::available(context)) GTEST_SKIP() << "this build records no graphs";
+  }
+
+  // 40 epochs of 4 full batches and a tail of 6: 200 steps, an evaluation after each epoch.
+  static RunConfig config(int graph_steps) {
+    RunConfig config = tiny_config();
+    config.train.epochs = 40;
+    config.train.clip_grad = 1.0f;
+    config.output.log_interval = 7;
+    config.graph_steps = graph_steps;
+    return config;
+  }
+
+  struct Result {
+    std::vector<std::byte> bytes;
+    std::vector<double> losses;
+  };
+  static Result train(const RunConfig& config) {
+    Session session(config, Device::cuda);
+    Recorder record;
+    session.trainer.run(record);
+    Result result;
+    result.bytes = bytes_of(session.trainer.snapshot());
+    for (const StepReport& report : record.reports) result.losses.push_back(report.window.loss);
+    for (const EpochReport& report : record.epochs) result.losses.push_back(report.test.loss);
+    return result;
+  }
+};
+
+TEST_F(GraphTraining, TwoHundredStepsGiveTheBitsOfPlainLaunches) {
+  const Result plain = train(config(0));
+  EXPECT_EQ(plain.losses.size(), 200u / 7 + 40);
+  for (const int steps : {1, 2, 3}) {
+    const Result graphs = train(config(steps));
+    EXPECT_EQ(graphs.bytes, plain.bytes) << steps << " steps per graph";
+    EXPECT_EQ(graphs.losses, plain.losses) << steps << " steps per graph";
+  }
+}
+
+TEST_F(GraphTraining, EveryOrderThatTheGraphAllowsGivesTheSameBits) {
+  RunConfig short_config = config(2);
+  short_config.train.epochs = 4;
+  for_each_order(Device::cuda, [&] {
+    const Result result = train(short_config);
+    return std::string(reinterpret_cast<const char*>(result.bytes.data()), result.bytes.size());
+  });
+}
+
+TEST_F(GraphTraining, AResumeInTheMiddleIsBitExact) {
+  RunConfig graphs = config(2);
+  graphs.train.epochs = 4;
+  RunConfig plain = graphs;
+  plain.graph_steps = 0;
+  const Result whole = train(plain);
+  const TempDir dir;
+  CheckpointWriter writer(real_fs(), dir.path() + "/checkpoints");
+  Session before(graphs, Device::cuda);
+  Recorder record;
+  record.trainer = &before.trainer;
+  record.stop_after = 9;
+  EXPECT_FALSE(before.trainer.run(record));
+  const Trainer::Snapshot& saved = before.trainer.snapshot();
+  writer.save({saved.model, saved.optimizer, saved.state, ""}, false);
+  Session after(graphs, Device::cuda);
+  after.trainer.restore(load_latest_checkpoint(real_fs(), dir.path() + "/checkpoints"));
+  Recorder record_after;
+  EXPECT_TRUE(after.trainer.run(record_after));
+  EXPECT_EQ(bytes_of(after.trainer.snapshot()), whole.bytes);
+}
+
+// Launches are what a small VAE's step costs. An epilogue that silently becomes two kernels shows here.
+TEST_F(GraphTraining, AStepOfTheClassicVaeHasAsManyNodesAsItsTableSays) {
+  Context context({Device::cuda, 0, ""});
+  const ImageData images = ImageData::sprites(28, 256, 0);
+  RunConfig mnist = find_preset("mlp-mnist").config;
+  mnist.data.kind = DataKind::sprites;
+  mnist.data.resolution = 28;
+  Trainer trainer(context, mnist, images, nullptr);
+  for (int i = 0; i < 3; ++i) trainer.train_step();
+  const StepGraph* graph = trainer.tape().find_graph(128, 1);
+  ASSERT_NE(graph, nullptr);
+  EXPECT_EQ(graph->kernel_count(), 19);
+  EXPECT_EQ(graph->node_count(), graph->kernel_count()) << "no copies, no fills";
+}
+
+}  // namespace
+}  // namespace elbo
