@@ -1,9 +1,6 @@
 #include "kernels/grad_norm.h"
 
-#include <cmath>
-
 #include "kernels/error.h"
-#include "kernels/finite_check.h"
 #include "kernels/launch.h"
 
 namespace elbo {
@@ -16,13 +13,7 @@ struct GradNorm {
 
   ELBO_HD void operator()(int64_t, const float* x, float* sums) const { sums[0] += x[0] * x[0]; }
 
-  ELBO_HD void finish(const double* sums) const {
-    const auto norm = static_cast<float>(::sqrt(sums[0]));
-    const float limit = max_norm / (norm + 1e-6f);
-    state->grad_norm = norm;
-    state->grad_scale = max_norm > 0 && limit < 1 ? limit : 1.0f;
-    if (!is_finite(norm)) note_bad_op(*state, kGradNormOpId);
-  }
+  ELBO_HD void finish(const double* sums) const { set_grad_norm(*state, sums[0], max_norm); }
 };
 
 }  // namespace

@@ -17,10 +17,23 @@
 
 #include <cstdint>
 
+#include <cmath>
+
 #include "kernels/exec.h"
+#include "kernels/finite_check.h"
+#include "kernels/portability.h"
 #include "kernels/step_state.h"
 
 namespace elbo {
+
+// What the sum of squares means for the step.
+ELBO_HD void set_grad_norm(StepState& state, double sum_of_squares, float max_norm) {
+  const auto norm = static_cast<float>(::sqrt(sum_of_squares));
+  const float limit = max_norm / (norm + 1e-6f);
+  state.grad_norm = norm;
+  state.grad_scale = max_norm > 0 && limit < 1 ? limit : 1.0f;
+  if (!is_finite(norm)) note_bad_op(state, kGradNormOpId);
+}
 
 void grad_norm(const Exec& exec, const float* grad, int64_t count, float max_norm,
                StepState* state);

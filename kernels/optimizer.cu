@@ -90,10 +90,13 @@ struct AdagradRule {
 // products for Adam), which a host cannot pass in because they change from step to step inside a
 // captured graph. One thread owns four neighbouring parameters; each span is moved once, 16 bytes
 // per access if Vectorised. bad_op is the same for all threads, so all of them return or none.
-template <bool Vectorised, class Rule, int In, int Out>
+// If Advance, the block that draws the last ticket moves the state on: every block has read it before
+// its barrier, and the fences around the ticket order those reads before the write.
+template <bool Vectorised, bool Advance, class Rule, int In, int Out>
 __global__ void __launch_bounds__(cuda::kBlock)
-    optimizer_kernel(OptimizerHyper hyper, const StepState* state, int64_t n,
-                     PointerPack<const float, In> in, PointerPack<float, Out> out) {
+    optimizer_kernel(OptimizerHyper hyper, StepState* state, int64_t n,
+                     PointerPack<const float, In> in, PointerPack<float, Out> out,
+                     StepRule next_step, uint32_t* ticket) {
   __shared__ Rule shared_rule;
   if (state->bad_op != 0) return;
   if (threadIdx.x == 0) shared_rule = Rule::prepare(hyper, *state);
@@ -112,19 +115,38 @@ __global__ void __launch_bounds__(cuda::kBlock)
   }
   const int64_t tail = n - n % kStep + thread;
   if (tail < n) cuda::with_element<float, In, Out>(in, out, tail, update);
+  if constexpr (Advance) {
+    if (threadIdx.x != 0) return;
+    __threadfence();
+    if (atomicAdd(ticket, 1u) != gridDim.x - 1) return;
+    __threadfence();
+    advance(*state, next_step);
+    *ticket = 0;
+  }
+}
+
+template <bool Advance, class Rule, int In, int Out>
+void launch_optimizer(const Exec& exec, const OptimizerStep& args, PointerPack<const float, In> in,
+                      PointerPack<float, Out> out) {
+  const int64_t n = args.count;
+  const StepRule next_step = Advance ? *args.next_step : StepRule{};
+  if (cuda::is_vector_aligned(in)) {  // every output is an input too
+    gpu::launch(optimizer_kernel<true, Advance, Rule, In, Out>,
+                cuda::blocks_for(n / kVector<float>), cuda::kBlock, 0, exec.stream, args.hyper,
+                args.state, n, in, out, next_step, exec.scratch.tickets);
+  } else {
+    gpu::launch(optimizer_kernel<false, Advance, Rule, In, Out>, cuda::blocks_for(n), cuda::kBlock,
+                0, exec.stream, args.hyper, args.state, n, in, out, next_step,
+                exec.scratch.tickets);
+  }
 }
 
 template <class Rule, int In, int Out>
 void optimizer_cuda(const Exec& exec, const OptimizerStep& args, PointerPack<const float, In> in,
                     PointerPack<float, Out> out) {
-  const int64_t n = args.count;
-  if (cuda::is_vector_aligned(in)) {  // every output is an input too
-    gpu::launch(optimizer_kernel<true, Rule, In, Out>, cuda::blocks_for(n / kVector<float>),
-                cuda::kBlock, 0, exec.stream, args.hyper, args.state, n, in, out);
-  } else {
-    gpu::launch(optimizer_kernel<false, Rule, In, Out>, cuda::blocks_for(n), cuda::kBlock, 0,
-                exec.stream, args.hyper, args.state, n, in, out);
-  }
+  if (!args.next_step) return launch_optimizer<false, Rule>(exec, args, in, out);
+  ELBO_CHECK(exec.scratch.tickets, "optimizer_step: advancing the step needs a ticket");
+  launch_optimizer<true, Rule>(exec, args, in, out);
 }
 
 #endif
@@ -137,6 +159,7 @@ void update([[maybe_unused]] const Exec& exec, const OptimizerStep& args,
 #endif
   if (args.state->bad_op != 0) return;
   cpu::map(args.count, Rule::prepare(args.hyper, *args.state), in, out);
+  if (args.next_step) advance(*args.state, *args.next_step);
 }
 
 template <class Rule>
@@ -171,7 +194,11 @@ size_t optimizer_moments(const OptimizerHyper& hyper) {
 }
 
 void optimizer_step(const Exec& exec, const OptimizerStep& args) {
-  if (args.count == 0) return;
+  if (args.next_step) check_step_rule("optimizer_step", args.state, *args.next_step);
+  if (args.count == 0) {
+    if (args.next_step) advance_step(exec, args.state, *args.next_step);
+    return;
+  }
   const size_t moments = optimizer_moments(args.hyper);
   ELBO_CHECK(args.param && args.grad && args.state,
              "optimizer_step: the parameters, gradients or step state are null");

@@ -49,7 +49,9 @@ struct OptimizerStep {
   float* moment1;  // null where optimizer_moments() says it is not needed
   float* moment2;
   int64_t count;
-  const StepState* state;  // device memory
+  StepState* state;  // device memory
+  const StepRule* next_step =
+      nullptr;  // host memory; given: advance_step() afterwards, in the same launch
 };
 
 // How many moment spans an optimiser needs: 0, 1 or 2.

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "kernels/exec.h"
+#include "kernels/portability.h"
 #include "kernels/schedule.h"
 
 namespace elbo {
@@ -35,11 +36,33 @@ struct StepRule {
   bool drop_last = false;  // skip a smaller last batch of an epoch
 };
 
+ELBO_HD void apply_schedules(StepState& state, const StepRule& rule) {
+  state.learning_rate = schedule_value(rule.learning_rate, state.step);
+  state.kl_weight = schedule_value(rule.kl_weight, state.step);
+}
+
+// To the next batch or epoch, unless a bad op was found: the optimiser then left the weights alone, so
+// the same step can be run again with every op checked.
+ELBO_HD void advance(StepState& state, const StepRule& rule) {
+  if (state.bad_op != 0) return;
+  ++state.step;
+  state.position += rule.batch;
+  // A batch needs at least one sample, and all of its samples if a smaller one is to be dropped.
+  const uint64_t needed = rule.drop_last ? rule.batch : 1;
+  if (state.position + needed > rule.samples) {
+    state.position = 0;
+    ++state.epoch;
+  }
+  apply_schedules(state, rule);
+}
+
+// Errors    of both launchers: elbo::Error if the state is null or the rule can make no batch
+void check_step_rule(const char* op, const StepState* state, const StepRule& rule);
+
 // Sets the scheduled values for state->step; call once before the first step (and after a resume).
 void prepare_step(const Exec& exec, StepState* state, const StepRule& rule);
 
-// Counts one finished step: step + 1, position to the next batch or epoch, scheduled values
-// renewed. Work: one thread; a few loads and stores.
+// advance() as a launch of one thread. The optimiser can do it in passing (optimizer.h).
 void advance_step(const Exec& exec, StepState* state, const StepRule& rule);
 
 }  // namespace elbo

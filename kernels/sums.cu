@@ -1,7 +1,6 @@
 #include "kernels/sums.h"
 
 #include "kernels/error.h"
-#include "kernels/finite_check.h"
 #include "kernels/launch.h"
 #include "kernels/launch_cells.h"
 
@@ -37,35 +36,6 @@ struct SumAll {
   ELBO_HD void operator()(int64_t, const R* x, R* sums) const { sums[0] += x[0]; }
   ELBO_HD void finish(const double* sums) const {
     deliver(y, scale * static_cast<R>(sums[0]), mode);
-  }
-};
-
-// Runs as one row of `batch` columns. Matrices read: nll and kl, those of them that are there.
-template <bool HasNll, bool HasKl>
-struct RecordLosses {
-  static constexpr int kSums = 2;
-  StepState* state;
-  LossRecord* ring;
-  int64_t ring_size;
-  float batch;
-
-  ELBO_HD void operator()(int64_t, int64_t, const float* x, float*, float* sums) const {
-    if constexpr (HasNll) sums[0] += x[0];
-    if constexpr (HasKl) sums[1] += x[HasNll ? 1 : 0];
-  }
-
-  ELBO_HD void finish(int64_t, const float* sums) const {
-    LossRecord record;
-    record.step = state->step;
-    record.recon = sums[0] / batch;
-    record.kl = sums[1] / batch;
-    record.total = state->recon_weight * record.recon + state->kl_weight * record.kl;
-    record.learning_rate = state->learning_rate;
-    record.kl_weight = state->kl_weight;
-    record.grad_norm = state->grad_norm;
-    ring[state->step % static_cast<uint64_t>(ring_size)] = record;
-    // A part that is not finite makes the total so, whatever its weight: 0 * infinity is NaN.
-    if (!is_finite(record.total)) note_bad_op(*state, kLossOpId);
   }
 };
 
@@ -158,29 +128,6 @@ void broadcast_all(const Exec& exec, int64_t n, const Compute<T>* dy, T* dx, Com
         PointerPack{dx});
   } else {
     map(exec, n, BroadcastScalar<R, false>{dy, scale}, NoPointers<const T>{}, PointerPack{dx});
-  }
-}
-
-void record_losses(const Exec& exec, const float* nll, const float* kl, int64_t batch,
-                   StepState* state, LossRecord* ring, int64_t ring_size) {
-  ELBO_CHECK(state && ring, "record_losses: ", state ? "the ring" : "the step state", " is null");
-  ELBO_CHECK(ring_size > 0, "record_losses: the ring has ", ring_size,
-             " slots; it needs one at least");
-  ELBO_CHECK(batch > 0, "record_losses: an empty batch has no mean");
-  const auto b = static_cast<float>(batch);
-  const NoPointers<float> none{};
-  if (nll && kl) {
-    row_reduce(exec, 1, batch, RecordLosses<true, true>{state, ring, ring_size, b},
-               PointerPack{nll, kl}, none);
-  } else if (nll) {
-    row_reduce(exec, 1, batch, RecordLosses<true, false>{state, ring, ring_size, b},
-               PointerPack{nll}, none);
-  } else if (kl) {
-    row_reduce(exec, 1, batch, RecordLosses<false, true>{state, ring, ring_size, b},
-               PointerPack{kl}, none);
-  } else {
-    row_reduce(exec, 1, 0, RecordLosses<false, false>{state, ring, ring_size, b},
-               NoPointers<const float>{}, none);
   }
 }
 

@@ -1,4 +1,4 @@
-// Sums of matrices, and the record of one step's losses.
+// Sums of matrices.
 //
 //   sum_rows   y[r] (+)= scale * sum_c x[r,c]
 //   sum_cols   y[c] (+)= scale * sum_r x[r,c]
@@ -16,7 +16,6 @@
 #include <cstdint>
 
 #include "kernels/exec.h"
-#include "kernels/step_state.h"
 #include "kernels/storage.h"
 
 namespace elbo {
@@ -42,22 +41,5 @@ void broadcast_cols(const Exec& exec, int64_t rows, int64_t cols, const Compute<
 template <class T>
 void broadcast_all(const Exec& exec, int64_t n, const Compute<T>* dy, T* dx, Compute<T> scale = 1,
                    GradMode mode = GradMode::write);
-
-// What one step leaves behind for the log. The host reads the ring every few hundred steps.
-struct LossRecord {
-  uint64_t step = 0;           // of StepState: finished steps before this one
-  float recon = 0.0f;          // mean over the batch of the reconstruction loss, nats per sample
-  float kl = 0.0f;             // mean over the batch of the KL divergence, nats per sample
-  float total = 0.0f;          // recon_weight * recon + kl_weight * kl: what is minimised
-  float learning_rate = 0.0f;  // as this step's update uses it
-  float kl_weight = 0.0f;
-  float grad_norm = 0.0f;  // before clipping; of this step if recorded after grad_norm()
-};
-
-// Writes ring[state->step % ring_size] from the losses [batch] of this step; either may be null and
-// counts as zero. A total that is not finite sets state->bad_op to 1 + kLossOpId. Call it before
-// the optimiser, which then skips a bad step. One launch of one block.
-void record_losses(const Exec& exec, const float* nll, const float* kl, int64_t batch,
-                   StepState* state, LossRecord* ring, int64_t ring_size);
 
 }  // namespace elbo

@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "kernels/finite_check.h"
-#include "kernels/grad_norm.h"
 #include "kernels/optimizer.h"
 #include "kernels/parallel.h"
 #include "models/objective.h"
@@ -121,13 +120,23 @@ void Trainer::body(Tape& tape, int64_t batch) {
   const Tape::Scope scope(tape, "opt");
   const int64_t count = params_.span_count();
   auto* gradients = static_cast<float*>(params_.gradients());
-  tape.op("grad_norm", {}, {}, [&](const Exec& exec) {
-    grad_norm(exec, gradients, count, config_.train.clip_grad, state_);
+  tape.op("record_step", {terms.nll, terms.kl}, {}, [&](const Exec& exec) {
+    StepRecord args;
+    args.grad = gradients;
+    args.count = count;
+    args.max_norm = config_.train.clip_grad;
+    args.nll = terms.nll.as<float>();
+    args.kl = terms.has_kl ? terms.kl.as<float>() : nullptr;
+    args.batch = batch;
+    args.state = state_;
+    args.ring = ring_;
+    args.ring_size = kRingSize;
+    record_step(exec, args);
   });
-  tape.op("record_losses", {terms.nll, terms.kl}, {}, [&](const Exec& exec) {
-    const float* kl = terms.has_kl ? terms.kl.as<float>() : nullptr;
-    record_losses(exec, terms.nll.as<float>(), kl, batch, state_, ring_, kRingSize);
-  });
+  const ParamGroup* last = nullptr;  // moves the state on with its update
+  for (const ParamGroup& group : params_.groups()) {
+    if (!group.frozen) last = &group;
+  }
   for (const ParamGroup& group : params_.groups()) {
     if (group.frozen) continue;
     tape.op("optimizer", {}, {}, [&](const Exec& exec) {
@@ -139,10 +148,13 @@ void Trainer::body(Tape& tape, int64_t batch) {
       args.moment2 = params_.moment_count() > 1 ? params_.moment(1) + group.offset : nullptr;
       args.count = group.count;
       args.state = state_;
+      args.next_step = &group == last ? &rule_ : nullptr;
       optimizer_step(exec, args);
     });
   }
-  tape.op("advance", {}, {}, [&](const Exec& exec) { advance_step(exec, state_, rule_); });
+  if (!last) {
+    tape.op("advance", {}, {}, [&](const Exec& exec) { advance_step(exec, state_, rule_); });
+  }
 }
 
 void Trainer::train_steps(int64_t steps) {

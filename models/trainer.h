@@ -1,10 +1,10 @@
 // The training loop: whole steps on the device, what a resume needs, and when to tell somebody.
 //
 // Reading guide. run() loops over epochs and calls train_steps(); one step is one Tape::run of
-// gather, objective, backward, clip, record, optimiser and advance, with everything that changes from
-// step to step in StepState in device memory, so that steps can be replayed as a graph. The host knows step and position by counting along; it
-// reads losses from a device ring every log_interval steps (drain()). snapshot()/restore() carry the
-// state of a resume; equal states lead to equal bits.
+// gather, objective, backward, record and optimiser, with everything that changes from step to step in
+// StepState in device memory, so that steps can be replayed as a graph. The host knows step and
+// position by counting along; it reads losses from a device ring every log_interval steps (drain()).
+// snapshot()/restore() carry the state of a resume; equal states lead to equal bits.
 #pragma once
 
 #include <memory>
@@ -15,7 +15,7 @@
 #include "engine/io/checkpoint.h"
 #include "engine/param_store.h"
 #include "engine/tape.h"
-#include "kernels/sums.h"
+#include "kernels/step_record.h"
 #include "models/autoencoder.h"
 #include "models/config.h"
 

@@ -198,6 +198,49 @@ TEST_P(Optimizer, ABadStepChangesNothing) {
   }
 }
 
+// As a launch of its own would do it, whichever block comes last; the update still sees the old state.
+TEST_P(Optimizer, MovesTheStateOnWhenAsked) {
+  StepRule rule;
+  rule.samples = 100;
+  rule.batch = 40;
+  rule.learning_rate = {ScheduleKind::constant, 0.25f};
+  StepState before;
+  before.step = 4;
+  before.position = 40;
+  before.learning_rate = kLearningRate;
+  for (const int64_t n : {0, 5, 257, 100'000}) {
+    const auto values = random_values(n, 21), grads = random_values(n, 22);
+    const auto run = [&](const StepRule* next_step, uint32_t bad_op) {
+      StepState state = before;
+      state.bad_op = bad_op;
+      DeviceBuffer<StepState> dstate(device(), std::vector<StepState>{state});
+      DeviceBuffer<float> param(device(), values), grad(device(), grads);
+      OptimizerHyper sgd;
+      sgd.kind = OptimizerKind::sgd;
+      OptimizerStep args{sgd, param.data(), grad.data(), nullptr, nullptr, n, dstate.data()};
+      args.next_step = next_step;
+      for (int i = 0; i < 2; ++i) optimizer_step(exec(), args);  // the ticket is ready again
+      if (!next_step) {
+        for (int i = 0; i < 2; ++i) advance_step(exec(), dstate.data(), rule);
+      }
+      const StepState after = dstate.download()[0];
+      EXPECT_EQ(after.step, bad_op ? 4u : 6u) << n;
+      EXPECT_EQ(after.epoch, bad_op ? 0u : 1u) << n;
+      EXPECT_EQ(after.position, bad_op ? 40u : 0u) << n;
+      EXPECT_EQ(after.learning_rate, bad_op ? kLearningRate : 0.25f) << n;
+      return param.download();
+    };
+    EXPECT_EQ(run(&rule, 3), values) << n;
+    run(nullptr, 0);
+    const auto moved = run(&rule, 0);
+    for (int64_t i = 0; i < n; ++i) {
+      const float once = values[i] - kLearningRate * grads[i];
+      ASSERT_NEAR(moved[i], once - 0.25f * grads[i], 2e-7) << i << " of " << n;  // two roundings
+    }
+    for_each_order(device(), [&] { return run(&rule, 0); });
+  }
+}
+
 TEST_P(Optimizer, EveryThreadOrderGivesTheSameBits) {
   for (const Case& c : all_cases()) {
     for_each_order(device(), [&] { return run(device(), exec(), c.hyper, 1027, 2, 0).all(); });

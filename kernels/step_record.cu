@@ -1,0 +1,96 @@
+#include "kernels/step_record.h"
+
+#include "kernels/error.h"
+#include "kernels/finite_check.h"
+#include "kernels/grad_norm.h"
+#include "kernels/launch.h"
+
+namespace elbo {
+namespace {
+
+// The state's gradient norm must be this step's already.
+ELBO_HD void write_losses(const StepRecord& args, double nll_sum, double kl_sum) {
+  StepState& state = *args.state;
+  LossRecord record;
+  record.step = state.step;
+  record.recon = static_cast<float>(nll_sum / static_cast<double>(args.batch));
+  record.kl = static_cast<float>(kl_sum / static_cast<double>(args.batch));
+  record.total = state.recon_weight * record.recon + state.kl_weight * record.kl;
+  record.learning_rate = state.learning_rate;
+  record.kl_weight = state.kl_weight;
+  record.grad_norm = state.grad_norm;
+  args.ring[state.step % static_cast<uint64_t>(args.ring_size)] = record;
+  // A part that is not finite makes the total so, whatever its weight: 0 * infinity is NaN.
+  if (!is_finite(record.total)) note_bad_op(state, kLossOpId);
+}
+
+// Runs over the losses of the batch. Matrices read: nll and kl, those of them that are there.
+template <bool HasNll, bool HasKl>
+struct RecordLosses {
+  static constexpr int kSums = 2;
+  StepRecord args;
+
+  ELBO_HD void operator()(int64_t, const float* x, float* sums) const {
+    if constexpr (HasNll) sums[0] += x[0];
+    if constexpr (HasKl) sums[1] += x[HasNll ? 1 : 0];
+  }
+  ELBO_HD void finish(const double* sums) const { write_losses(args, sums[0], sums[1]); }
+};
+
+void record_losses(const Exec& exec, const StepRecord& a) {
+  if (a.nll && a.kl) {
+    reduce(exec, a.batch, RecordLosses<true, true>{a}, PointerPack{a.nll, a.kl});
+  } else if (a.nll) {
+    reduce(exec, a.batch, RecordLosses<true, false>{a}, PointerPack{a.nll});
+  } else if (a.kl) {
+    reduce(exec, a.batch, RecordLosses<false, true>{a}, PointerPack{a.kl});
+  } else {
+    reduce(exec, 0, RecordLosses<false, false>{a}, NoPointers<const float>{});
+  }
+}
+
+#ifdef ELBO_HAS_CUDA
+
+// Runs over the gradients; what looks at gradient i also takes the losses of samples i, i + count, ...
+struct RecordStep {
+  static constexpr int kSums = 3;
+  StepRecord args;
+
+  ELBO_HD void operator()(int64_t i, const float* x, float* sums) const {
+    sums[0] += x[0] * x[0];
+    for (int64_t row = i; row < args.batch; row += args.count) {
+      if (args.nll) sums[1] += args.nll[row];
+      if (args.kl) sums[2] += args.kl[row];
+    }
+  }
+  ELBO_HD void finish(const double* sums) const {
+    set_grad_norm(*args.state, sums[0], args.max_norm);
+    write_losses(args, sums[1], sums[2]);
+  }
+};
+
+#endif
+
+}  // namespace
+
+void record_step(const Exec& exec, const StepRecord& args) {
+  ELBO_CHECK(args.ring_size > 0, "record_step: the ring has ", args.ring_size,
+             " slots; it needs one at least");
+  ELBO_CHECK(args.batch > 0, "record_step: an empty batch has no mean");
+  ELBO_CHECK(args.state && args.ring && (args.grad || args.count == 0), "record_step: ",
+             !args.state  ? "the step state"
+             : !args.ring ? "the ring"
+                          : "the gradient",
+             " is null");
+#ifdef ELBO_HAS_CUDA
+  if (exec.on_cuda() && args.count > 0) {
+    ELBO_CHECK(args.max_norm >= 0, "record_step: max_norm is ", args.max_norm,
+               "; it must be 0 (off) or positive");
+    return reduce(exec, args.count, RecordStep{args}, PointerPack{args.grad});
+  }
+#endif
+  grad_norm(exec, args.grad, args.count, args.max_norm, args.state);
+  record_losses(exec, args);
+}
+
+}  // namespace elbo
