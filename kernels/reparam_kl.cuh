@@ -1,6 +1,6 @@
-// CUDA half of reparam_kl.cu, which alone includes it.
+// CUDA half of reparam_kl.cu. latent_head.cu uses its forward_quad.
 //
-// All three: a thread owns four consecutive dimensions of a row, which are one Philox call and,
+// All three kernels: a thread owns four consecutive dimensions of a row, which are one Philox call and,
 // where pointers and strides allow (`wide`), one access of four elements: 16 bytes of float, 8 of
 // bf16. The last quad of a row may be shorter and is then read and written element by element.
 #pragma once

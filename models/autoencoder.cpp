@@ -1,6 +1,5 @@
 #include "models/autoencoder.h"
 
-#include "engine/ops/latent_op.h"
 #include "engine/ops/linear_op.h"
 
 namespace elbo {
@@ -77,7 +76,7 @@ Linear Autoencoder::make_linear(const std::vector<std::string>& names, int64_t i
   return layer;
 }
 
-Tensor Autoencoder::run(Tape& tape, const std::vector<Linear>& layers, Tensor x) const {
+Tensor Autoencoder::run(Tape& tape, std::span<const Linear> layers, Tensor x) const {
   for (const Linear& layer : layers) {
     const Tape::Scope scope(tape, layer.label.c_str());
     x = linear(tape, *params_, x, layer.weight, &layer.bias, layer.activation);
@@ -86,6 +85,15 @@ Tensor Autoencoder::run(Tape& tape, const std::vector<Linear>& layers, Tensor x)
 }
 
 Tensor Autoencoder::encode(Tape& tape, const Tensor& x) const { return run(tape, encoder_, x); }
+
+LatentSample Autoencoder::sample_latent(Tape& tape, const Tensor& x, const NoiseSource& noise,
+                                        const RowWeight& kl_weight) const {
+  const Tensor hidden = run(tape, std::span(encoder_).first(encoder_.size() - 1), x);
+  const Linear& heads = encoder_.back();
+  const Tape::Scope scope(tape, heads.label.c_str());
+  return latent_head(tape, *params_, hidden, heads.weight, heads.bias, noise, kl_weight);
+}
+
 Tensor Autoencoder::decode(Tape& tape, const Tensor& z) const { return run(tape, decoder_, z); }
 
 Tensor Autoencoder::latent_mean(Tape& tape, const Tensor& encoded) const {

@@ -9,9 +9,11 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "engine/ops/latent_op.h"
 #include "engine/param_store.h"
 #include "engine/tape.h"
 #include "models/config.h"
@@ -40,6 +42,10 @@ class Autoencoder {
   // x [B, image_size] -> [mu | logvar] [B, 2 latent], or the code [B, latent] of a plain autoencoder.
   Tensor encode(Tape& tape, const Tensor& x) const;
 
+  // x -> a sample of the posterior, and its KL: encode() and reparam_kl as fewer launches.
+  LatentSample sample_latent(Tape& tape, const Tensor& x, const NoiseSource& noise,
+                             const RowWeight& kl_weight) const;
+
   // z [B, latent] -> what the likelihood makes of it (logits or means) [B, image_size].
   Tensor decode(Tape& tape, const Tensor& z) const;
 
@@ -49,7 +55,7 @@ class Autoencoder {
  private:
   Linear make_linear(const std::vector<std::string>& names, int64_t in, int64_t out_each,
                      Activation activation);
-  Tensor run(Tape& tape, const std::vector<Linear>& layers, Tensor x) const;
+  Tensor run(Tape& tape, std::span<const Linear> layers, Tensor x) const;
 
   ParamStore* params_;
   ModelConfig config_;

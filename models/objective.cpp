@@ -1,6 +1,5 @@
 #include "models/objective.h"
 
-#include "engine/ops/latent_op.h"
 #include "models/likelihood.h"
 
 namespace elbo {
@@ -25,13 +24,14 @@ ObjectiveTerms elbo_objective(Tape& tape, const Autoencoder& model, const Tensor
     kl_weight = batch_mean_weight(&state->kl_weight, batch, tape.device());
   }
   ObjectiveTerms terms;
-  const Tensor encoded = model.encode(tape, x);
-  Tensor z = encoded;
+  Tensor z;
   if (model.variational()) {
-    const LatentSample sample = reparam_kl(tape, encoded, noise, kl_weight);
+    const LatentSample sample = model.sample_latent(tape, x, noise, kl_weight);
     z = sample.z;
     terms.kl = sample.kl;
     terms.has_kl = true;
+  } else {
+    z = model.encode(tape, x);
   }
   terms.reconstruction = model.decode(tape, z);
   terms.nll = likelihood_nll(tape, model.config(), terms.reconstruction, x, recon_weight);

@@ -19,6 +19,11 @@ struct LatentSample {
 LatentSample reparam_kl(Tape& tape, const Tensor& stats, const NoiseSource& noise,
                         const RowWeight& kl_weight);
 
+// The layer that makes stats, and reparam_kl of them, as one op (kernels/latent_head.h).
+// x [B, in]; weight [2D, in]; bias [2D].
+LatentSample latent_head(Tape& tape, ParamStore& params, const Tensor& x, ParamStore::Id weight,
+                         ParamStore::Id bias, const NoiseSource& noise, const RowWeight& kl_weight);
+
 // mu alone, [B, D], as a contiguous tensor: what evaluation decodes.
 Tensor posterior_mean(Tape& tape, const Tensor& stats);
 

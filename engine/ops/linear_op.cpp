@@ -135,10 +135,8 @@ void backward(Tape& tape, const LinearCall& call) {
   backward_data(tape, call, *dy);
 }
 
-}  // namespace
-
-Tensor linear(Tape& tape, ParamStore& params, const Tensor& x, ParamStore::Id weight,
-              const ParamStore::Id* bias, Activation activation) {
+LinearCall make_call(Tape& tape, ParamStore& params, const Tensor& x, ParamStore::Id weight,
+                     const ParamStore::Id* bias, Activation activation) {
   LinearCall call{};
   call.params = &params;
   call.x = x;
@@ -156,6 +154,14 @@ Tensor linear(Tape& tape, ParamStore& params, const Tensor& x, ParamStore::Id we
   call.in = w[1];
   call.out = w[0];
   call.y = tape.new_value({call.batch, call.out}, x.dtype);
+  return call;
+}
+
+}  // namespace
+
+Tensor linear(Tape& tape, ParamStore& params, const Tensor& x, ParamStore::Id weight,
+              const ParamStore::Id* bias, Activation activation) {
+  LinearCall call = make_call(tape, params, x, weight, bias, activation);
   if (tape.recording()) {
     const auto bytes = static_cast<int64_t>(aux_bytes(tape, call));
     if (bytes > 0) call.aux = tape.new_buffer({bytes}, DType::u8);
@@ -164,6 +170,13 @@ Tensor linear(Tape& tape, ParamStore& params, const Tensor& x, ParamStore::Id we
   if (activation != Activation::identity) {
     tape.offer_epilogue({activation, call.y, call.aux, call.params, call.bias, call.has_bias});
   }
+  tape.record("linear", {x}, [call](Tape& t) { backward(t, call); });
+  return call.y;
+}
+
+Tensor record_linear(Tape& tape, ParamStore& params, const Tensor& x, ParamStore::Id weight,
+                     const ParamStore::Id* bias) {
+  const LinearCall call = make_call(tape, params, x, weight, bias, Activation::identity);
   tape.record("linear", {x}, [call](Tape& t) { backward(t, call); });
   return call.y;
 }

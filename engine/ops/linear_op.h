@@ -18,6 +18,11 @@ namespace elbo {
 Tensor linear(Tape& tape, ParamStore& params, const Tensor& x, ParamStore::Id weight,
               const ParamStore::Id* bias, Activation activation);
 
+// For ops that compute a layer's output themselves, fused with something else: what linear() with
+// Activation::identity does, except that the caller's op writes the returned y.
+Tensor record_linear(Tape& tape, ParamStore& params, const Tensor& x, ParamStore::Id weight,
+                     const ParamStore::Id* bias);
+
 // The activation alone, for places where no linear layer stands in front.
 Tensor activation(Tape& tape, const Tensor& x, Activation kind);
 

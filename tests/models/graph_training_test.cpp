@@ -97,7 +97,7 @@ TEST_F(GraphTraining, AStepOfTheClassicVaeHasAsManyNodesAsItsTableSays) {
   for (int i = 0; i < 3; ++i) trainer.train_step();
   const StepGraph* graph = trainer.tape().find_graph(128, 1);
   ASSERT_NE(graph, nullptr);
-  EXPECT_EQ(graph->kernel_count(), 17);
+  EXPECT_EQ(graph->kernel_count(), 16);
   EXPECT_EQ(graph->node_count(), graph->kernel_count()) << "no copies, no fills";
 }
 

@@ -138,6 +138,27 @@ OpEntry reparam_entry() {
   return entry;
 }
 
+OpEntry latent_head_entry() {
+  OpEntry entry{"latent_head", {}};
+  for (Size size : kSizes) {
+    const int64_t in = size.cols + 3;
+    OpCase sample;
+    sample.name = size_name(size);
+    sample.leaves = {Shape{size.rows, in}};
+    sample.params = {Shape{2 * size.cols, in}, Shape{2 * size.cols}};
+    sample.run = [](OpInputs& inputs) {
+      NoiseSource noise{};
+      noise.seed = 6;
+      const LatentSample latent =
+          latent_head(inputs.tape, inputs.params, inputs.leaves[0], inputs.param_ids[0],
+                      inputs.param_ids[1], noise, inputs.row_weight);
+      return OpOutputs{{latent.z}, {latent.kl}};
+    };
+    entry.cases.push_back(sample);
+  }
+  return entry;
+}
+
 using Nll = Tensor (*)(Tape&, const Tensor&, const Tensor&, const RowWeight&);
 
 OpEntry likelihood_entry(const std::string& op, Nll nll) {
@@ -178,6 +199,7 @@ std::vector<OpEntry> make_table() {
   table.push_back(linear_entry());
   table.push_back(activation_entry());
   table.push_back(reparam_entry());
+  table.push_back(latent_head_entry());
   table.push_back(likelihood_entry("bernoulli_nll", bernoulli_nll));
   table.push_back(likelihood_entry(
       "gaussian_nll", [](Tape& tape, const Tensor& mean, const Tensor& x, const RowWeight& weight) {
