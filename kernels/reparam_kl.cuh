@@ -21,6 +21,8 @@ namespace elbo::cuda {
 
 inline constexpr int kQuad = 4;
 inline constexpr int kReparamBlock = 256;
+inline constexpr int64_t kReparamMaxBlocks =
+    1056;  // fill 132 SMs eight times; beyond, threads loop
 
 template <class T>
 struct alignas(kQuad * sizeof(T)) Quad {
@@ -182,10 +184,10 @@ bool quads_are_aligned(std::initializer_list<int64_t> row_strides, Pointers... p
   return aligned;
 }
 
-// Blocks for one thread per quad; 1056 fill 132 SMs eight times, beyond that threads loop.
+// Blocks for one thread per quad.
 inline unsigned quad_blocks(int64_t quads) {
   return static_cast<unsigned>(
-      std::clamp<int64_t>((quads + kReparamBlock - 1) / kReparamBlock, 1, 1056));
+      std::clamp<int64_t>((quads + kReparamBlock - 1) / kReparamBlock, 1, kReparamMaxBlocks));
 }
 
 template <class T>
@@ -194,7 +196,7 @@ void reparam_kl_forward(const Exec& exec, const ReparamKlForward<T>& args) {
   const bool wide = quads_are_aligned<T>({args.row_stride, args.dim}, args.mu, args.logvar, args.z);
   const auto quads = static_cast<uint64_t>((args.dim + kQuad - 1) / kQuad);
   if (quads > kMaxQuadsPerWarp) {
-    const auto grid = static_cast<unsigned>(std::min<int64_t>(args.batch, 65535));
+    const auto grid = static_cast<unsigned>(std::min<int64_t>(args.batch, kReparamMaxBlocks));
     gpu::launch(reparam_kl_forward_kernel<T, true>, grid, kReparamBlock, 0, exec.stream, args, wide,
                 kReparamBlock);
   } else {

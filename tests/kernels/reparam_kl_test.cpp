@@ -168,6 +168,20 @@ TEST_P(ReparamKlTest, ForwardInBf16AgainstBruteForce) { check_forward_all<bf16>(
 TEST_P(ReparamKlTest, BackwardInFloatAgainstBruteForce) { check_backward_all<float>(); }
 TEST_P(ReparamKlTest, BackwardInBf16AgainstBruteForce) { check_backward_all<bf16>(); }
 
+// More threads than a grid of 1056 blocks has, and more rows than it has blocks.
+TEST_P(ReparamKlTest, WhatIsBeyondTheGridIsTakenInTurns) {
+  const MatrixShape many{1056 * 256 + 300, 1}, wide{1056 + 4, 1028};
+  check_forward<float>(many, packed(1), 0, true);
+  check_forward<float>(wide, packed(wide.cols), 0, true);
+  check_backward<float>(many, packed(1), 0, GradMode::write, true, true);
+  DeviceBuffer<float> drawn(device(), many.rows);
+  gaussian_noise(exec(), drawn.data(), many.rows, 1, noise());
+  const auto got = drawn.download();
+  for (int64_t row = 0; row < many.rows; ++row) {
+    ASSERT_EQ(got[row], static_cast<float>(noise_at(row, 0))) << row;
+  }
+}
+
 TEST(ReparamKlOracle, DoubleAgainstBruteForce) {
   const int64_t rows = 3, cols = 7;
   const auto posterior = random_values<double>(2 * rows * cols, 1);

@@ -138,6 +138,23 @@ TEST_P(Softmax, ExtremesStayFinite) {
   EXPECT_FLOAT_EQ(logsumexp_of({-INFINITY, 1.0f, 1.0f}, 1)[0], 1.0f + std::log(2.0f));
 }
 
+// Wherever a row's largest value stands, all others must be measured against it.
+TEST_P(Softmax, TheLargestIsFoundInEveryColumn) {
+  for (const int64_t cols : {5, 33, 100}) {
+    std::vector<float> x(static_cast<size_t>(cols * cols), 0.0f);
+    for (int64_t row = 0; row < cols; ++row) x[static_cast<size_t>(row * cols + row)] = 200.0f;
+    EXPECT_EQ(logsumexp_of(x, cols), std::vector<float>(static_cast<size_t>(cols), 200.0f)) << cols;
+  }
+}
+
+// 1056 blocks of eight warps, each with a row.
+TEST_P(Softmax, RowsBeyondTheGridAreTakenInTurns) {
+  const int64_t rows = 1056 * 8 + 20;
+  std::vector<float> x;
+  for (int64_t row = 0; row < rows; ++row) x.push_back(static_cast<float>(row));
+  EXPECT_EQ(logsumexp_of(x, rows), x) << "one column: its own value";
+}
+
 TEST_P(Softmax, InfinitiesAndNansAreWhatTheLimitSays) {
   EXPECT_EQ(logsumexp_of({-INFINITY, -INFINITY}, 1)[0], -INFINITY);
   EXPECT_EQ(logsumexp_of({INFINITY, 0.0f}, 1)[0], INFINITY);
