@@ -151,7 +151,7 @@ std::vector<ConfigKey> device_keys() {
       text_key(ELBO_MEMBER(device),
                {kDevice, "where to compute: auto, cpu, cuda or cuda:N", "--device"}, "DEVICE"),
       choice_key(ELBO_MEMBER(precision), {kDevice, "number format of products", "--precision"},
-                 Choices<Precision>{{"fp32", Precision::fp32}}),
+                 Choices<Precision>{{"fp32", Precision::fp32}, {"tf32", Precision::tf32}}),
       integer_key(ELBO_MEMBER(threads),
                   {kDevice, "CPU threads; 0: as many as are allowed", "--threads"}, 0, 1024),
       integer_key(ELBO_MEMBER(graph_steps),

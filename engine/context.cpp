@@ -111,6 +111,13 @@ void Context::release() noexcept {
   exec_ = branch_ = Exec{};
 }
 
+void Context::set_products(ProductPrecision precision) {
+  if (precision != ProductPrecision::fp32 && !exec_.on_cuda()) {
+    throw_error(ErrorCode::usage, "--precision tf32 needs a CUDA device; the CPU computes in fp32");
+  }
+  exec_.products = branch_.products = precision;
+}
+
 void Context::allocate_scratch(Scratch& scratch) {
   const size_t bytes = scratch_bytes(device()), ticket_bytes = Scratch::kTickets * sizeof(uint32_t);
   scratch.data = static_cast<std::byte*>(allocate(bytes, Role::scratch));
@@ -132,6 +139,7 @@ void Context::open_branch() {
   allocate_scratch(branch_.scratch);
   branch_.device = exec_.device;
   branch_.gemm = exec_.gemm;
+  branch_.products = exec_.products;
   branch_.stream = cuda_device::create_stream();
 }
 

@@ -16,6 +16,7 @@ struct PlanKey {
   int64_t m, n, k;
   bool a_transposed, b_transposed, add;
   cublasLtEpilogue_t epilogue;
+  ProductPrecision precision = ProductPrecision::fp32;  // set by multiply()
 
   bool operator==(const PlanKey&) const = default;
 };
@@ -30,7 +31,7 @@ struct Operands {
 
 // Launches the product. False, with nothing done, if the library has no algorithm for the epilogue;
 // the answer is the same for every later call with this key.
-bool multiply(const Exec& exec, const PlanKey& key, const Operands& operands);
+bool multiply(const Exec& exec, PlanKey key, const Operands& operands);
 
 // The same without the epilogue. Throws where there is no algorithm.
 void multiply_plain(const Exec& exec, PlanKey key, const Operands& operands);

@@ -1,6 +1,6 @@
 // Plans: descriptions, layouts and the algorithm of each product, cached.
 //
-// Bits repeat: strict fp32 compute; one heuristic answer per key, no timing; split-K only by partial
+// Bits repeat: strict fp32 or TF32, as the Exec says; one heuristic answer per key, no timing; split-K only by partial
 // results in the workspace that a second kernel adds in order, never in place.
 #include "kernels/cublaslt_plan.h"
 
@@ -39,7 +39,8 @@ using Preference =
 
 struct PlanKeyHash {
   size_t operator()(const PlanKey& key) const {
-    uint64_t hash = static_cast<uint64_t>(key.epilogue) << 3 | uint64_t{key.a_transposed} << 2 |
+    uint64_t hash = static_cast<uint64_t>(key.epilogue) << 4 |
+                    static_cast<uint64_t>(key.precision) << 3 | uint64_t{key.a_transposed} << 2 |
                     uint64_t{key.b_transposed} << 1 | uint64_t{key.add};
     for (int64_t size : {key.m, key.n, key.k}) {
       hash = (hash ^ static_cast<uint64_t>(size)) * 0x9e3779b97f4a7c15u;  // 2^64 / golden ratio
@@ -115,7 +116,9 @@ Layout make_layout(int64_t rows, int64_t cols) {
 
 Description make_description(const PlanKey& key) {
   cublasLtMatmulDesc_t raw = nullptr;
-  check(cublasLtMatmulDescCreate(&raw, CUBLAS_COMPUTE_32F, CUDA_R_32F), "cublasLtMatmulDescCreate");
+  const cublasComputeType_t compute =
+      key.precision == ProductPrecision::tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
+  check(cublasLtMatmulDescCreate(&raw, compute, CUDA_R_32F), "cublasLtMatmulDescCreate");
   Description description(raw);
   const auto op = [](bool transposed) { return transposed ? CUBLAS_OP_T : CUBLAS_OP_N; };
   set(description, CUBLASLT_MATMUL_DESC_TRANSA, op(key.a_transposed));
@@ -201,7 +204,8 @@ const Plan& find_plan(CudaGemm& gemm, const PlanKey& key, const Operands& operan
 
 }  // namespace
 
-bool multiply(const Exec& exec, const PlanKey& key, const Operands& operands) {
+bool multiply(const Exec& exec, PlanKey key, const Operands& operands) {
+  key.precision = exec.products;
   CudaGemm& gemm = *exec.gemm->cuda;
   const Plan& plan = find_plan(gemm, key, operands);
   if (!plan.supported) return false;
@@ -233,8 +237,9 @@ std::vector<std::string> describe(const CudaGemm& gemm) {
   for (const auto& [key, plan] : gemm.plans) {
     lines.push_back(
         concat("m ", key.m, " n ", key.n, " k ", key.k, " ", key.a_transposed ? "T" : "N",
-               key.b_transposed ? "T" : "N", key.add ? " add " : " ", epilogue_name(key.epilogue),
-               ": ", plan.supported ? "cublasLt" : "refused", ", workspace ", plan.workspace));
+               key.b_transposed ? "T" : "N", key.precision == ProductPrecision::tf32 ? " tf32" : "",
+               key.add ? " add " : " ", epilogue_name(key.epilogue), ": ",
+               plan.supported ? "cublasLt" : "refused", ", workspace ", plan.workspace));
   }
   std::sort(lines.begin(), lines.end());
   return lines;

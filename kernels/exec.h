@@ -15,6 +15,10 @@ enum class Device : int { cpu, cuda };
 
 using Stream = CUstream_st*;
 
+// How products of fp32 matrices are computed on CUDA. tf32 rounds the operands to 10 bits of mantissa
+// and uses the tensor cores; sums stay fp32. The CPU knows fp32 only.
+enum class ProductPrecision : int { fp32, tf32 };
+
 struct GemmHandles;  // vendor handles and cached primitives, see kernels/gemm.h
 
 // Work space of one stream. Two streams that run at the same time need one each.
@@ -32,6 +36,7 @@ struct Exec {
   Stream stream = nullptr;
   Scratch scratch;
   GemmHandles* gemm = nullptr;
+  ProductPrecision products = ProductPrecision::fp32;
 
   bool on_cuda() const { return device == Device::cuda; }
 };

@@ -62,7 +62,9 @@ struct OutputConfig {
   int keep = 2;                 // checkpoints kept besides the best
 };
 
-enum class Precision : int { fp32 };
+// Of matrix products; everything else is fp32. tf32 needs CUDA.
+enum class Precision : int { fp32, tf32 };
+const char* precision_name(Precision precision);
 
 struct RunConfig {
   std::string preset;

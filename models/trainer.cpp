@@ -30,6 +30,10 @@ LossMeans mean_of(const LossMeans& sums) {
 
 }  // namespace
 
+const char* precision_name(Precision precision) {
+  return precision == Precision::tf32 ? "tf32" : "fp32";
+}
+
 Trainer::Trainer(Context& context, const RunConfig& config, const ImageData& train,
                  const ImageData* test)
     : context_(context),
@@ -44,6 +48,8 @@ Trainer::Trainer(Context& context, const RunConfig& config, const ImageData& tra
                 "; expected at least 1");
   }
   if (train.count() < 1) throw_error(ErrorCode::data, "the training set is empty");
+  context.set_products(config.precision == Precision::tf32 ? ProductPrecision::tf32
+                                                           : ProductPrecision::fp32);
   params_.add_group("model", config.train.optimizer);
   model_ = std::make_unique<Autoencoder>(params_, config.model, train.shape().size());
   params_.finalise();

@@ -73,7 +73,7 @@ const Trainer::Snapshot& Trainer::snapshot() {
   state.seed = config_.train.seed;
   state.threads = cpu::thread_count();
   state.device = context_.device() == Device::cuda ? "cuda" : "cpu";
-  state.precision = "fp32";
+  state.precision = precision_name(config_.precision);
   if (best_step_ >= 0) state.best_metric = best_;
   state.best_step = best_step_;
   put_means(state, "window", window_);

@@ -92,6 +92,34 @@ TEST(Trainer, TrainsAlikeOnCpuAndCuda) {
   }
 }
 
+TEST(Trainer, Tf32TrainsLikeFp32AndIsRefusedOnTheCpu) {
+  RunConfig config = tiny_config();
+  config.train.epochs = 4;  // 20 steps
+  config.output.log_interval = 1;
+  config.precision = Precision::tf32;
+  EXPECT_EQ(error_of([&] { Session on_cpu(config, Device::cpu); }),
+            "2: --precision tf32 needs a CUDA device; the CPU computes in fp32");
+  if (!why_no_cuda().empty()) GTEST_SKIP() << why_no_cuda();
+  Session tf32(config, Device::cuda);
+  config.precision = Precision::fp32;
+  Session fp32(config, Device::cuda);
+  Recorder tf32_record, fp32_record;
+  tf32.trainer.run(tf32_record);
+  fp32.trainer.run(fp32_record);
+  EXPECT_EQ(tf32.trainer.snapshot().state.precision, "tf32");
+  bool differs = false;
+  ASSERT_EQ(tf32_record.reports.size(), 20u);
+  for (size_t i = 0; i < 20; ++i) {
+    const double a = fp32_record.reports[i].window.loss, b = tf32_record.reports[i].window.loss;
+    // Operands of products are off by 2^-11; errors of many terms average out.
+    EXPECT_NEAR(a, b, 0x1p-10 * std::abs(a)) << "step " << i;
+    const double norm = fp32_record.reports[i].grad_norm;
+    EXPECT_NEAR(norm, tf32_record.reports[i].grad_norm, 0x1p-7 * norm) << "step " << i;
+    differs = differs || a != b;
+  }
+  EXPECT_TRUE(differs);
+}
+
 TEST(Trainer, OverfitsOneBatch) {
   for (ModelKind kind : {ModelKind::mlp_vae, ModelKind::mlp_ae}) {
     for (LikelihoodKind likelihood : {LikelihoodKind::bernoulli, LikelihoodKind::gaussian}) {

@@ -25,14 +25,22 @@ void store(void* data, cudaDataType_t type, int64_t index, float value) {
       static_cast<uint16_t>(value != value ? (bits >> 16) | 0x40u : nearest_even);
 }
 
+// The 10 bits of mantissa that a tensor core reads, rounded to nearest, ties away from zero.
+float to_tf32(float value) {
+  const auto bits = std::bit_cast<uint32_t>(value);
+  if ((bits & 0x7f800000u) == 0x7f800000u) return value;  // infinity, NaN
+  return std::bit_cast<float>((bits + 0x1000u) & ~0x1fffu);
+}
+
 // op(X) with the inner dimension contiguous: element (i, kk) at [i * k + kk].
-std::vector<float> pack(const void* data, const Matrix& x, bool inner_is_rows) {
+std::vector<float> pack(const void* data, const Matrix& x, bool inner_is_rows, bool tf32) {
   const auto rows = static_cast<int64_t>(x.rows), cols = static_cast<int64_t>(x.cols);
   std::vector<float> packed(rows * cols);
   for (int64_t col = 0; col < cols; ++col) {
     for (int64_t row = 0; row < rows; ++row) {
       const int64_t at = inner_is_rows ? col * rows + row : row * cols + col;
-      packed[at] = load(data, x.type, col * x.ld + row);
+      const float value = load(data, x.type, col * x.ld + row);
+      packed[at] = tf32 ? to_tf32(value) : value;
     }
   }
   return packed;
@@ -58,8 +66,9 @@ class Product {
         m_(p_.m()),
         n_(p_.n()),
         k_(p_.k()),
-        a_(pack(work.a, p_.a, p_.op.transpose_a == CUBLAS_OP_T)),
-        b_(pack(work.b, p_.b, p_.op.transpose_b == CUBLAS_OP_N)),
+        tf32_(p_.op.compute == CUBLAS_COMPUTE_32F_FAST_TF32),
+        a_(pack(work.a, p_.a, p_.op.transpose_a == CUBLAS_OP_T, tf32_)),
+        b_(pack(work.b, p_.b, p_.op.transpose_b == CUBLAS_OP_N, tf32_)),
         alpha_(work.scalars_on_device() ? load(work.alpha, CUDA_R_32F, 0) : work.host_alpha),
         beta_(work.scalars_on_device() ? load(work.beta, CUDA_R_32F, 0) : work.host_beta) {}
 
@@ -132,6 +141,7 @@ class Product {
   const Work& work_;
   const Problem& p_;
   const int64_t m_, n_, k_;
+  const bool tf32_;
   const std::vector<float> a_, b_;
   const float alpha_, beta_;
 };

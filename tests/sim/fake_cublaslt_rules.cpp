@@ -41,7 +41,9 @@ cublasStatus_t check_matrix(const Matrix& x) {
 // Manual, table of supported types for CUBLAS_COMPUTE_32F and scale type CUDA_R_32F (the rows that
 // matter here): A and B float, C and D float; or A and B bf16, C and D bf16 or float.
 cublasStatus_t check_types(const Problem& p) {
-  if (p.op.compute != CUBLAS_COMPUTE_32F || p.op.scale_type != CUDA_R_32F) {
+  const bool known =
+      p.op.compute == CUBLAS_COMPUTE_32F || p.op.compute == CUBLAS_COMPUTE_32F_FAST_TF32;
+  if (!known || p.op.scale_type != CUDA_R_32F) {
     return refuse(CUBLAS_STATUS_NOT_SUPPORTED, "compute or scale type");
   }
   const bool floats = p.a.type == CUDA_R_32F && p.d.type == CUDA_R_32F;
