@@ -3,63 +3,27 @@
 //   step_bench [workload] [batch] [blocks]     defaults: mlp-mnist 128 25
 //
 // Blocks of steps and of bare products alternate, so that a machine that slows down slows both; what is
-// printed are medians over blocks, and the ratio is the median of the blocks' ratios. Data are random
-// bytes of MNIST's size: a step's work does not depend on what the pixels show.
+// printed are medians over blocks, and the ratio is the median of the blocks' ratios.
 #include <cstdio>
 #include <cstdlib>
-#include <random>
 #include <string>
 
 #include "bench/bare_gemms.h"
 #include "bench/timing.h"
+#include "bench/workloads.h"
 #include "models/trainer.h"
 
 namespace elbo::bench {
 namespace {
 
-constexpr int64_t kImages = 60000;
 constexpr int kStepsPerBlock = 40;
 
-ImageSplit random_images() {
-  ImageSplit split;
-  split.count = kImages;
-  split.height = split.width = 28;
-  split.file.resize(static_cast<size_t>(kImages * 784));
-  std::mt19937 rng(1);
-  for (std::byte& pixel : split.file) pixel = static_cast<std::byte>(rng() & 255u);
-  return split;
-}
-
-struct Workload {
-  DenseModel gemms;
-  RunConfig config;
-};
-
-Workload make_workload(const std::string& name, int64_t batch) {
-  Workload workload;
-  workload.config = find_preset("mlp-mnist").config;
-  if (name == "burda") {
-    workload.gemms = burda(batch);
-    workload.config.model.hidden = {200, 200};
-    workload.config.model.latent_dim = 50;
-    workload.config.model.activation = Activation::tanh;
-  } else if (name == "mlp-mnist") {
-    workload.gemms = mlp_mnist(batch);
-  } else {
-    throw_error(ErrorCode::usage, "workload ", name, " is unknown; expected mlp-mnist or burda");
-  }
-  workload.config.train.batch_size = batch;
-  workload.config.train.epochs = 1 << 20;
-  workload.config.train.drop_last = true;
-  return workload;
-}
-
 void run(const std::string& name, int64_t batch, int blocks) {
-  const Workload workload = make_workload(name, batch);
+  const RunConfig config = workload_config(name, batch);
   Context context;
-  const ImageData data = ImageData::from_split(context, random_images());
-  Trainer trainer(context, workload.config, data, nullptr);
-  BareGemms gemms(workload.gemms);
+  const ImageData data = ImageData::from_split(context, drawn_images());
+  Trainer trainer(context, config, data, nullptr);
+  BareGemms gemms(name == "burda" ? burda(batch) : mlp_mnist(batch));
   const auto step = [&] { trainer.train_step(); };
   const auto products = [&] { gemms.run(); };
   time_us(step, kStepsPerBlock);
