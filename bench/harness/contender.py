@@ -79,6 +79,6 @@ class Contender:
             said = [line.strip() for line in file if line.strip()]
         reason = said[-1] if said else "it said nothing"
         if status == UNAVAILABLE:
-            raise Unavailable(f"{self.name}: {reason}")
+            raise Unavailable(reason)
         end = f"signal {-status}" if status < 0 else f"status {status}"
         raise ContenderError(f"{self.name} ended with {end}: {reason}")

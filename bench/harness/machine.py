@@ -3,6 +3,10 @@ import os
 import subprocess
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+# Settings of a user's that children inherit and that decide how fast they are.
+SETTINGS = ("OMP_WAIT_POLICY", "OMP_PROC_BIND", "GOMP_SPINCOUNT", "GOMP_CPU_AFFINITY", "KMP_BLOCKTIME",
+            "KMP_AFFINITY", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "LD_PRELOAD",
+            "XLA_FLAGS", "NVIDIA_TF32_OVERRIDE")
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 
@@ -30,6 +34,10 @@ def describe(device):
     if device == "cuda":
         facts["gpu"] = first_line(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"])
     return facts
+
+
+def settings():
+    return {name: os.environ[name] for name in SETTINGS if name in os.environ}
 
 
 def busy_s():

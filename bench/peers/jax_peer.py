@@ -108,8 +108,8 @@ class JaxPeer:
 def make_peer():
     global numpy, jax, jnp
     args = peer.arguments(__doc__.split("\n", maxsplit=1)[0], ["scan"])
+    import jax  # first, so that a message about what is missing names it
     import numpy
-    import jax
     from jax import numpy as jnp
     return JaxPeer(args)
 

@@ -39,11 +39,15 @@ def arguments(description, variants):
 
 
 def load_safetensors(path):
-    """{name: (shape, list-like of float32 bytes)} of a file that holds F32 only."""
+    """{name: (shape, bytes)} of a file that holds F32 only."""
     with open(path, "rb") as file:
-        (length,) = struct.unpack("<Q", file.read(8))
-        header = json.loads(file.read(length))
-        data = file.read()
+        content = file.read()
+    try:
+        (length,) = struct.unpack_from("<Q", content)
+        header = json.loads(content[8:8 + length])
+    except (struct.error, ValueError) as error:
+        raise ValueError(f"{path}: is not safetensors: {error}") from error
+    data = content[8 + length:]
     header.pop("__metadata__", None)
     tensors = {}
     for name, entry in header.items():

@@ -64,7 +64,7 @@ class TorchPeer:
         _, latent, activation = peer.WORKLOADS[args.workload]
         layers = peer.load_layers(args.weights, args.workload, numpy)
         self.vae = Vae(layers, latent, activation, args.device)
-        # Named lists of scalars on the device ("capturable") only where a graph needs them.
+        # "capturable" keeps the count of steps on the device, which only a graph needs.
         self.optimizer = torch.optim.Adam(
             self.vae.parameters(), lr=peer.LEARNING_RATE, betas=(peer.BETA1, peer.BETA2),
             eps=peer.EPSILON, fused=True, capturable=args.variant == "graph")
@@ -156,8 +156,8 @@ class GraphPeer(TorchPeer):
 def make_peer():
     global numpy, torch, functional
     args = peer.arguments(__doc__.split("\n", maxsplit=1)[0], ["eager", "compile", "graph"])
+    import torch  # first, so that a message about what is missing names it
     import numpy
-    import torch
     from torch.nn import functional
     return GraphPeer(args) if args.variant == "graph" else TorchPeer(args)
 
