@@ -58,10 +58,10 @@ ImageSplit load_images(const std::string& path) {
 
 RunConfig make_config(const Options& options) {
   RunConfig config = workload_config(options.workload, options.batch);
-  if (options.precision != "fp32") {
-    throw_error(ErrorCode::usage, "--precision ", options.precision,
-                " is not implemented; expected fp32");
+  if (options.precision != "fp32" && options.precision != "tf32") {
+    throw_error(ErrorCode::usage, "--precision ", options.precision, ": expected fp32 or tf32");
   }
+  if (options.precision == "tf32") config.precision = Precision::tf32;
   config.graph_steps = static_cast<int>(options.chunk);
   config.output.log_interval = 1;  // `losses` wants every step's; train_steps() does not look at it
   return config;

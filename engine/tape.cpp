@@ -71,7 +71,7 @@ void Tape::begin_run(Mode mode) {
   branched_.clear();
   branch_open_ = false;
   chunk_ = chunk_used_ = 0;
-  in_backward_ = false;
+  phase_ = "fwd";
   label_ = "";
   ++generation_;
 }
@@ -158,7 +158,7 @@ void Tape::begin_op(const char* name, std::initializer_list<Tensor> reads,
   ELBO_CHECK(mode_ != Mode::idle, name, " was called outside of Tape::run");
   for (const Tensor& tensor : reads) touch(tensor);
   for (const Tensor& tensor : writes) touch(tensor);
-  ops_.push_back({name, label_, in_backward_});
+  ops_.push_back({name, label_, phase_});
 }
 
 void Tape::touch(const Tensor& tensor) {
@@ -258,7 +258,7 @@ void Tape::seed(const Tensor& y, const Tensor& cotangent) {
 
 void Tape::backward(ParamStore& params, GradMode mode) {
   ELBO_CHECK(recording_, "backward() needs a recording tape");
-  in_backward_ = true;
+  phase_ = "bwd";
   params.begin_backward(mode);
   for (size_t i = nodes_.size(); i-- > 0;) {
     label_ = nodes_[i].label;
@@ -267,7 +267,7 @@ void Tape::backward(ParamStore& params, GradMode mode) {
   label_ = "";
   join();
   if (mode_ == Mode::live) params.finish_backward();
-  in_backward_ = false;
+  phase_ = "";
 }
 
 void Tape::join() {
@@ -287,8 +287,7 @@ std::string Tape::describe_bad_op(uint32_t bad_op) const {
   const uint32_t op = (bad_op - 1) / kOutputsPerOp, output = (bad_op - 1) % kOutputsPerOp;
   if (op >= ops_.size()) return concat("op ", op);
   const OpRecord& record = ops_[op];
-  return concat(record.backward ? "bwd/" : "fwd/", record.label, *record.label ? "/" : "",
-                record.name, ", output ", output);
+  return concat(op_path(record.phase, record.label, record.name), ", output ", output);
 }
 
 const LivenessPlan* Tape::plan(uint64_t signature) const {

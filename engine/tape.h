@@ -34,6 +34,7 @@
 
 #include "engine/context.h"
 #include "engine/liveness_plan.h"
+#include "engine/op_range.h"
 #include "engine/param_store.h"
 #include "engine/step_graph.h"
 #include "engine/tensor.h"
@@ -122,6 +123,7 @@ class Tape {
           std::initializer_list<Tensor> writes, Launch&& launch) {
     begin_op(name, reads, writes);
     if (mode_ == Mode::live) {
+      const OpRange range(phase_, label_, name);
       launch(context_->exec());
       finish_op(writes);
     }
@@ -134,6 +136,7 @@ class Tape {
     begin_op(name, reads, {});
     if (use_graphs_) branched_.insert(branched_.end(), reads);
     if (mode_ != Mode::live) return;
+    const OpRange range(phase_, label_, name);
     if (context_->recording()) {
       context_->fork();
       branch_open_ = true;
@@ -238,7 +241,7 @@ class Tape {
   struct OpRecord {
     const char* name;
     const char* label;
-    bool backward;
+    const char* phase;
   };
 
   bool may_record(uint64_t signature) const;
@@ -261,7 +264,7 @@ class Tape {
   Context* context_;
   bool recording_ = true;
   Mode mode_ = Mode::idle;
-  bool in_backward_ = false;
+  const char* phase_ = "";  // "fwd", "bwd", and nothing for what follows backward()
   const char* label_ = "";
   StepState* finite_check_ = nullptr;
 
