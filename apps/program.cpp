@@ -8,6 +8,7 @@
 #include "apps/subcommands.h"
 #include "apps/version.h"
 #include "engine/io/blob.h"
+#include "engine/io/signals.h"
 #include "kernels/error.h"
 
 namespace elbo {
@@ -83,6 +84,7 @@ int dispatch(std::vector<std::string> arguments) {
 }
 
 int report(const char* message, int status) {
+  const WriteFailureScope scope;  // the status says more than death by SIGPIPE
   std::fprintf(stderr, "elbo: %s\n", message);
   return status;
 }

@@ -3,6 +3,7 @@
 #include "apps/subcommands.h"
 #include "apps/train_config.h"
 #include "apps/train_session.h"
+#include "engine/io/signals.h"
 
 namespace elbo {
 namespace {
@@ -63,6 +64,8 @@ int train(const Arguments& arguments) {
     std::fputs(config_toml(plan.merged.config).c_str(), stdout);
     return 0;
   }
+  // From the first line on stderr on: training must not end because nobody reads what it says.
+  const WriteFailureScope scope;
   return TrainSession(fs, std::move(plan), arguments.has("--overwrite"), arguments.has("--quiet"))
       .run();
 }

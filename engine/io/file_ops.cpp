@@ -34,6 +34,8 @@ std::string_view remedy(int error_number) {
     case ENOSPC:
     case EDQUOT:
       return "; free some space or choose another directory";
+    case EFBIG:
+      return "; raise the limit on the size of files (ulimit -f)";
     case EACCES:
     case EPERM:
       return "; check the permissions";

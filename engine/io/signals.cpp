@@ -35,6 +35,19 @@ SignalScope::~SignalScope() {
   sigaction(SIGTERM, &previous_terminate_, nullptr);
 }
 
+WriteFailureScope::WriteFailureScope() {
+  struct sigaction ignore {};
+  ignore.sa_handler = SIG_IGN;
+  sigemptyset(&ignore.sa_mask);
+  sigaction(SIGPIPE, &ignore, &previous_pipe_);
+  sigaction(SIGXFSZ, &ignore, &previous_size_);
+}
+
+WriteFailureScope::~WriteFailureScope() {
+  sigaction(SIGPIPE, &previous_pipe_, nullptr);
+  sigaction(SIGXFSZ, &previous_size_, nullptr);
+}
+
 bool stop_requested() { return received.load(std::memory_order_relaxed) != 0; }
 
 int stop_exit_status() {

@@ -1,4 +1,5 @@
-// Ctrl-C and SIGTERM as a question that the training loop asks between steps.
+// Ctrl-C and SIGTERM as a question that the training loop asks between steps, and failed writes as
+// errors instead of signals.
 //
 // The first signal only sets a flag: the step is finished, a checkpoint written, and the program
 // ends with the shell's customary status. A second signal ends the process at once, for the user
@@ -20,6 +21,20 @@ class SignalScope {
  private:
   struct sigaction previous_interrupt_ {};
   struct sigaction previous_terminate_ {};
+};
+
+// A write that fails because nobody reads any more (SIGPIPE) or because of ulimit -f (SIGXFSZ) is an
+// error like any other while this lives, not the end of the process. Then restores what was there.
+class WriteFailureScope {
+ public:
+  WriteFailureScope();
+  ~WriteFailureScope();
+  WriteFailureScope(const WriteFailureScope&) = delete;
+  WriteFailureScope& operator=(const WriteFailureScope&) = delete;
+
+ private:
+  struct sigaction previous_pipe_ {};
+  struct sigaction previous_size_ {};
 };
 
 bool stop_requested();

@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -45,7 +46,9 @@ inline Outcome run_in_process(const Strings& arguments) {
 // A running `elbo ARGUMENTS...` of the built program, with its output in files.
 class Process {
  public:
-  Process(const Strings& arguments, const std::string& directory)
+  // `prepare` runs in the new process, last before the program starts.
+  Process(const Strings& arguments, const std::string& directory,
+          const std::function<void()>& prepare = nullptr)
       : out_(directory + "/stdout"), err_(directory + "/stderr") {
     Strings all = {ELBO_PROGRAM};
     all.insert(all.end(), arguments.begin(), arguments.end());
@@ -56,6 +59,7 @@ class Process {
     if (pid_ != 0) return;
     redirect(out_, STDOUT_FILENO);
     redirect(err_, STDERR_FILENO);
+    if (prepare) prepare();
     execv(argv[0], argv.data());
     _exit(127);
   }
@@ -73,6 +77,7 @@ class Process {
   static void redirect(const std::string& path, int descriptor) {
     const int file = open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
     dup2(file, descriptor);
+    close(file);
   }
 
   std::string out_, err_;

@@ -4,6 +4,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
+
 namespace elbo {
 namespace {
 
@@ -82,6 +84,25 @@ TEST(Signals, TheScopeRestoresWhatWasThereAndStartsClean) {
   EXPECT_EQ(after.sa_handler, before.sa_handler);
   const SignalScope scope;
   EXPECT_FALSE(stop_requested());
+}
+
+TEST(Signals, AFailedWriteIsAnErrorWithinItsScopeOnly) {
+  ::signal(SIGPIPE, SIG_DFL);
+  int ends[2];
+  ASSERT_EQ(::pipe(ends), 0);
+  ::close(ends[0]);
+  {
+    const WriteFailureScope scope;
+    EXPECT_EQ(::write(ends[1], "x", 1), -1);
+    EXPECT_EQ(errno, EPIPE);
+    EXPECT_EQ(::raise(SIGXFSZ), 0);  // still here
+  }
+  ::close(ends[1]);
+  struct sigaction after {};
+  ::sigaction(SIGPIPE, nullptr, &after);
+  EXPECT_EQ(after.sa_handler, SIG_DFL);
+  ::sigaction(SIGXFSZ, nullptr, &after);
+  EXPECT_EQ(after.sa_handler, SIG_DFL);
 }
 
 }  // namespace

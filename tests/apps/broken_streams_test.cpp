@@ -1,0 +1,61 @@
+// The program with standard streams that are closed or that nobody reads, and with little room to write.
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+
+#include <nlohmann/json.hpp>
+
+#include "tests/apps/program_fixture.h"
+
+namespace elbo::testing_apps {
+namespace {
+
+class BrokenStreams : public ProgramTest {
+ protected:
+  Outcome run_with(const Strings& arguments, const std::function<void()>& prepare) const {
+    return Process(arguments, directory(), prepare).wait();
+  }
+
+  nlohmann::json record() const {
+    return nlohmann::json::parse(read_file_text(path("run/run.json")));
+  }
+
+  static void nobody_reads(int descriptor) {
+    int ends[2];
+    if (pipe(ends) != 0) _exit(99);
+    close(ends[0]);
+    dup2(ends[1], descriptor);
+    std::signal(SIGPIPE, SIG_DFL);  // as a shell starts it
+  }
+};
+
+TEST_F(BrokenStreams, TrainingGoesOnWhenNobodyReadsItsMessages) {
+  const Outcome outcome = run_with(tiny_run("run"), [] { nobody_reads(STDERR_FILENO); });
+  EXPECT_EQ(outcome.status, 0);
+  EXPECT_EQ(record().at("status"), "finished");
+}
+
+TEST_F(BrokenStreams, AnErrorThatNobodyReadsKeepsItsStatus) {
+  const auto prepare = [] { nobody_reads(STDERR_FILENO); };
+  EXPECT_EQ(run_with({"train", "--data", path("nowhere")}, prepare).status, 4);
+  EXPECT_EQ(run_with({"evaluate"}, prepare).status, 2);
+}
+
+TEST_F(BrokenStreams, ResultsThatNobodyReadsEndTheProgramAsUsual) {
+  const auto prepare = [] { nobody_reads(STDOUT_FILENO); };
+  EXPECT_EQ(run_with({"train", "--help"}, prepare).status, 128 + SIGPIPE);
+}
+
+TEST_F(BrokenStreams, ALimitOnFileSizesIsAnErrorOfOneLine) {
+  const Outcome outcome = run_with(tiny_run("run"), [] {
+    const rlimit limit{8192, 8192};  // less than a checkpoint
+    setrlimit(RLIMIT_FSIZE, &limit);
+    std::signal(SIGXFSZ, SIG_DFL);
+  });
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_NE(outcome.err.find("elbo: cannot write "), std::string::npos) << outcome.err;
+  EXPECT_NE(outcome.err.find("File too large; raise the limit"), std::string::npos) << outcome.err;
+  EXPECT_EQ(record().at("status"), "failed");
+}
+
+}  // namespace
+}  // namespace elbo::testing_apps
