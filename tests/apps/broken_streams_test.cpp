@@ -19,6 +19,15 @@ class BrokenStreams : public ProgramTest {
     return nlohmann::json::parse(read_file_text(path("run/run.json")));
   }
 
+  // Whether every line of metrics.jsonl is JSON, and there are some.
+  void expect_clean_metrics() const {
+    std::istringstream lines(read_file_text(path("run/metrics.jsonl")));
+    int count = 0;
+    for (std::string line; std::getline(lines, line); ++count)
+      EXPECT_TRUE(nlohmann::json::accept(line)) << line;
+    EXPECT_GT(count, 0);
+  }
+
   static void nobody_reads(int descriptor) {
     int ends[2];
     if (pipe(ends) != 0) _exit(99);
@@ -55,6 +64,24 @@ TEST_F(BrokenStreams, ALimitOnFileSizesIsAnErrorOfOneLine) {
   EXPECT_NE(outcome.err.find("elbo: cannot write "), std::string::npos) << outcome.err;
   EXPECT_NE(outcome.err.find("File too large; raise the limit"), std::string::npos) << outcome.err;
   EXPECT_EQ(record().at("status"), "failed");
+}
+
+TEST_F(BrokenStreams, ClosedOnesDoNotBecomeFilesOfTheRun) {
+  for (const int first : {STDIN_FILENO, STDERR_FILENO}) {
+    const Outcome outcome = run_with(tiny_run("run") + Strings{"--overwrite"}, [first] {
+      for (int descriptor = first; descriptor <= STDERR_FILENO; ++descriptor) close(descriptor);
+    });
+    EXPECT_EQ(outcome.status, 0);
+    EXPECT_EQ(outcome.err, "");
+    expect_clean_metrics();
+    EXPECT_EQ(read_file_text(path("run/.lock")), "");
+  }
+}
+
+TEST_F(BrokenStreams, ResultsForAClosedStdoutAreAnError) {
+  const Outcome outcome = run_with({"--version"}, [] { close(STDOUT_FILENO); });
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_EQ(outcome.err, "elbo: cannot write to standard output\n");
 }
 
 }  // namespace
