@@ -14,6 +14,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr uint64_t kLargestRecord = uint64_t{16} << 20;  // thousands of resumptions
+constexpr int kDeepestRecord = 16;                       // four times what ours need
 
 std::string now_text() {
   const std::time_t now = std::time(nullptr);
@@ -29,18 +30,34 @@ std::string host_name() {
   return gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "";
 }
 
+// Null for what is not JSON, and for what no record of ours is: writing it calls itself once per level,
+// so that a damaged file could exhaust the stack.
+Json parse_record(const std::string& text) {
+  bool too_deep = false;
+  const auto note_depth = [&](int depth, Json::parse_event_t, const Json&) {
+    too_deep = too_deep || depth > kDeepestRecord;
+    return !too_deep;
+  };
+  Json record = Json::parse(text, note_depth, false);
+  return record.is_object() && !too_deep ? record : Json();
+}
+
 // What an earlier invocation wrote, the newest first. A record that cannot be read is dropped: it is
 // a courtesy to people and nothing depends on it.
 Json earlier_records(Fs& fs, const std::string& path) {
-  if (!exists(fs, path)) return Json::array();
-  const std::string text = read_text_file(fs, path, kLargestRecord);
-  Json last = Json::parse(text, nullptr, false);
-  if (!last.is_object()) return Json::array();
+  Json last;
+  try {
+    last = parse_record(read_text_file(fs, path, kLargestRecord));
+  } catch (const Error&) {  // absent, or too large, or no file at all
+  }
+  if (last.is_null()) return Json::array();
   Json earlier = Json::array();
   Json before = last.value("earlier", Json::array());
   last.erase("earlier");
   earlier.push_back(std::move(last));
-  for (Json& record : before) earlier.push_back(std::move(record));
+  for (Json& record : before) {
+    if (record.is_object()) earlier.push_back(std::move(record));
+  }
   return earlier;
 }
 
