@@ -3,6 +3,7 @@
 #include <charconv>
 #include <cmath>
 #include <cstdio>
+#include <nlohmann/json.hpp>
 
 #include "engine/io/blob.h"
 
@@ -10,8 +11,13 @@ namespace elbo {
 namespace {
 
 std::string fixed_text(double value, int digits) {
+  constexpr double kLargestFixed = 1e9;  // beyond, digits after the point say nothing
   char text[64];
-  std::snprintf(text, sizeof text, "%.*f", digits, value);
+  if (std::abs(value) < kLargestFixed) {
+    std::snprintf(text, sizeof text, "%.*f", digits, value);
+  } else {
+    std::snprintf(text, sizeof text, "%.6g", value);
+  }
   return text;
 }
 
@@ -41,8 +47,8 @@ std::string latents_text(const AuditReport& report) {
   constexpr size_t kPerLine = 10;
   std::string text = "KL per latent (nats)";
   for (size_t d = 0; d < report.kl_per_latent.size(); ++d) {
-    char cell[32];
-    std::snprintf(cell, sizeof cell, "%7.3f", report.kl_per_latent[d]);
+    char cell[64];
+    std::snprintf(cell, sizeof cell, "%7s", fixed_text(report.kl_per_latent[d], 3).c_str());
     text += (d % kPerLine == 0 ? "\n  " : " ") + std::string(cell);
   }
   return text + "\n";
@@ -60,18 +66,8 @@ std::string json_number(const std::optional<double>& value) {
 }
 
 std::string json_string(std::string_view text) {
-  std::string quoted = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') quoted += '\\';
-    if (static_cast<unsigned char>(c) < 0x20) {
-      char escaped[8];
-      std::snprintf(escaped, sizeof escaped, "\\u%04x", static_cast<unsigned>(c));
-      quoted += escaped;
-    } else {
-      quoted += c;
-    }
-  }
-  return quoted + "\"";
+  // Paths may hold any bytes; what is not UTF-8 is replaced.
+  return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
 }  // namespace

@@ -121,5 +121,30 @@ TEST(AuditJson, WritesNullForWhatDoesNotExistAndEscapesPaths) {
   EXPECT_TRUE(text.starts_with("{\"neg_elbo_nats\": null, \"recon_nats\": 0.1, \"kl_nats\": null"));
 }
 
+TEST(AuditJson, ReplacesWhatIsNotUtf8) {
+  AuditSubject subject;
+  subject.model = "ma\xdf/vae";  // Latin-1
+  subject.data = "\xc3\xbcn\xc3\xaf";
+  const auto json = nlohmann::json::parse(audit_json(AuditReport{}, subject));
+  EXPECT_EQ(json.at("model"), "ma\xef\xbf\xbd/vae");
+  EXPECT_EQ(json.at("data"), "\xc3\xbcn\xc3\xaf");
+}
+
+TEST(AuditTable, WritesLargeFiguresWithTheirExponent) {
+  AuditReport report;
+  report.neg_elbo_nats = 4.1e102;
+  report.neg_elbo_stderr = 1e300;
+  report.kl_nats = 123456789.5;
+  report.active_units = 1;
+  report.latent_dim = 2;
+  report.kl_per_latent = {-4.1e102, 2};
+  const std::string table = audit_table(report, AuditSubject{});
+  EXPECT_NE(table.find("-ELBO               4.1e+102  nats, standard error 1e+300\n"),
+            std::string::npos)
+      << table;
+  EXPECT_NE(table.find("  KL              123456789.5000  nats\n"), std::string::npos) << table;
+  EXPECT_NE(table.find("\n  -4.1e+102   2.000\n"), std::string::npos) << table;
+}
+
 }  // namespace
 }  // namespace elbo
