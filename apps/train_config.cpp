@@ -2,6 +2,7 @@
 
 #include <array>
 #include <ctime>
+#include <filesystem>
 
 #include "apps/config_keys.h"
 #include "engine/io/blob.h"
@@ -61,6 +62,32 @@ void check_same_run(const RunConfig& now, const RunConfig& then, const ResumePoi
     throw_error(ErrorCode::usage, "--resume: ", key.name, " is ", wanted, " here and ", had, " in ",
                 resume.run_dir, "; leave it as it was, or start a new run");
   }
+}
+
+const CommandLineSetting* find_setting(const ConfigSources& sources, std::string_view key) {
+  for (const CommandLineSetting& setting : sources.settings)
+    if (setting.key == key) return &setting;
+  return nullptr;
+}
+
+// What one command line says twice must agree. Files and the environment hold standing wishes, which
+// a flag overrides without a word.
+void check_same_place(const ConfigSources& sources, const RunConfig& config,
+                      const ResumePoint& resume) {
+  const CommandLineSetting* place = find_setting(sources, "output.dir");
+  if (place == nullptr) place = find_setting(sources, "output.name");
+  if (place == nullptr) return;
+  std::error_code not_there;
+  if (std::filesystem::equivalent(run_directory(config), resume.run_dir, not_there)) return;
+  throw_error(ErrorCode::usage, place->place, ": found ", in_quotes(place->text),
+              ", but --resume goes on with ", resume.run_dir, " in its own directory; drop one");
+}
+
+void check_data_is_used(const ConfigSources& sources, const RunConfig& config) {
+  const CommandLineSetting* data = find_setting(sources, "data.path");
+  if (data == nullptr || data->text.empty() || config.data.kind != DataKind::sprites) return;
+  throw_error(ErrorCode::usage, data->place, ": found ", in_quotes(data->text),
+              ", but data.kind is \"sprites\", which are made and not read; drop one");
 }
 
 void choose_machine(PlannedRun& plan) {
@@ -131,7 +158,10 @@ PlannedRun plan_run(Fs& fs, const Arguments& arguments, std::vector<std::string>
   PlannedRun plan;
   plan.merged = merge_config(fs, sources);
   choose_machine(plan);
-  if (!arguments.has("--resume")) return plan;
+  if (!arguments.has("--resume")) {
+    check_data_is_used(sources, plan.merged.config);
+    return plan;
+  }
   if (arguments.has("--overwrite"))
     throw Error(ErrorCode::usage, "--overwrite and --resume exclude each other; drop one");
   plan.resume = find_resume_point(fs, arguments.text("--resume"), plan.merged.config);
@@ -144,6 +174,8 @@ PlannedRun plan_run(Fs& fs, const Arguments& arguments, std::vector<std::string>
     plan.merged = merge_config(fs, sources);
   }
   RunConfig& config = plan.merged.config;
+  check_same_place(sources, config, *plan.resume);
+  check_data_is_used(sources, config);
   config.output.dir = plan.resume->run_dir;
   check_same_run(config, then, *plan.resume);
   choose_machine(plan);

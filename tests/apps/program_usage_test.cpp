@@ -80,6 +80,32 @@ TEST_F(ProgramUsage, MistakesGetOneLineAndTheRightStatus) {
   }
 }
 
+TEST_F(ProgramUsage, WhatTheCommandLineSaysTwiceMustAgree) {
+  ASSERT_EQ(run_in_process(tiny_run("run") + Strings{"-q"}).status, 0);
+  const Strings resume = {"train", "--resume", path("run"), "-q"};
+  expect_error(run_in_process(resume + Strings{"--out", path("other")}), 2,
+               "but --resume goes on with " + path("run"));
+  expect_error(run_in_process(resume + Strings{"--name", "other"}), 2, "--name: found \"other\"");
+  expect_error(run_in_process(resume + Strings{"--set", "output.dir=other"}), 2,
+               "--set output.dir: found \"other\"");
+  EXPECT_FALSE(std::filesystem::exists(path("other")));
+  // Another way to write the same directory.
+  EXPECT_EQ(run_in_process(resume + Strings{"--out", path("run/../run/")}).status, 0);
+  expect_error(run_in_process(resume + Strings{"--data", path("run")}), 2, "--data: found ");
+  expect_error(run_in_process({"train", "--preset", "sprites", "--data", "nope", "--print-config"}),
+               2, "--data: found \"nope\", but data.kind is \"sprites\"");
+}
+
+// Someone may have set it for good; --preset sprites overrides it.
+TEST_F(ProgramUsage, DataInTheEnvironmentIsNoContradiction) {
+  setenv("ELBO_DATA", "nope", 1);
+  setenv("ELBO_OUT", "elsewhere", 1);
+  EXPECT_EQ(run_in_process(tiny_run("run") + Strings{"-q"}).status, 0);
+  EXPECT_EQ(run_in_process({"train", "--resume", path("run"), "-q"}).status, 0);
+  unsetenv("ELBO_DATA");
+  unsetenv("ELBO_OUT");
+}
+
 TEST_F(ProgramUsage, AskingForCudaNeverFallsBack) {
 #ifdef ELBO_HAS_CUDA
   GTEST_SKIP() << "this build has CUDA, real or simulated";
