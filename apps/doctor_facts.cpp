@@ -2,9 +2,12 @@
 
 #include <fmt/format.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
+#include <cstdlib>
 #include <filesystem>
 
 #include "apps/threads.h"
@@ -48,12 +51,24 @@ std::string instruction_sets() {
 #endif
 }
 
-// The nearest directory at or above `path` that exists.
+// The nearest of `path` and what is above it that exists. A link to nothing exists: it is in the way.
 std::string existing_parent(const std::string& path) {
+  namespace fs = std::filesystem;
   std::error_code ignored;
-  std::filesystem::path at = std::filesystem::absolute(path, ignored);
-  while (!std::filesystem::exists(at, ignored) && at.has_relative_path()) at = at.parent_path();
+  fs::path at = fs::absolute(path, ignored);
+  while (fs::symlink_status(at, ignored).type() == fs::file_type::not_found &&
+         at.has_relative_path())
+    at = at.parent_path();
   return at.string();
+}
+
+// Why nothing can be created in a directory, or nothing. Permissions do not tell: the superuser has
+// them all, and a file system may be read-only or of a kind of its own, like /proc.
+std::string why_not_writable(const std::string& directory) {
+  std::string trial = directory + "/.elbo_doctor_XXXXXX";
+  if (mkdtemp(trial.data()) == nullptr) return std::generic_category().message(errno);
+  rmdir(trial.c_str());
+  return "";
 }
 
 }  // namespace
@@ -116,6 +131,11 @@ std::vector<Fact> cpu_facts() {
 std::vector<Fact> disk_facts(const std::string& output_directory) {
   constexpr double kComfort_gib = 1.0;  // a few hundred checkpoints of a small model
   const std::string place = existing_parent(output_directory);
+  const std::string obstacle = why_not_writable(place);
+  if (!obstacle.empty()) {
+    return {{"disk_free", "cannot write to " + place + ": " + obstacle, Health::trouble,
+             "runs cannot be kept there; use another --out"}};
+  }
   struct statvfs info {};
   if (statvfs(place.c_str(), &info) != 0) {
     return {{"disk_free", place + ": unknown", Health::note, "check the path given with --out"}};

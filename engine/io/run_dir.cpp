@@ -28,18 +28,13 @@ bool is_known(std::string_view name) {
 }  // namespace
 
 RunDir::RunDir(Fs& fs, std::string path, RunDirMode mode) : fs_(&fs), path_(std::move(path)) {
-  check(mode);  // before the first write: a directory that is not ours stays as it is
-  make_directories(fs, path_);
   try {
-    lock();
-    check(mode);  // another process may have come first
-    if (mode == RunDirMode::overwrite) remove_contents();
-    make_directories(fs, samples());
-    make_directories(fs, reconstructions());
-    make_directories(fs, checkpoints());
-  } catch (...) {
+    open(mode);
+  } catch (const Error& error) {
     if (lock_ >= 0) fs_->close(lock_);
-    throw;
+    if (error.code() == ErrorCode::usage) throw;
+    // Even if it was reading that failed: this place is not where the data comes from.
+    throw_error(ErrorCode::failure, "run directory (--out): ", error.what());
   }
 }
 
@@ -48,6 +43,17 @@ RunDir::RunDir(RunDir&& other) noexcept
 
 RunDir::~RunDir() {
   if (lock_ >= 0) fs_->close(lock_);
+}
+
+void RunDir::open(RunDirMode mode) {
+  check(mode);  // before the first write: a directory that is not ours stays as it is
+  make_directories(*fs_, path_);
+  lock();
+  check(mode);  // another process may have come first
+  if (mode == RunDirMode::overwrite) remove_contents();
+  make_directories(*fs_, samples());
+  make_directories(*fs_, reconstructions());
+  make_directories(*fs_, checkpoints());
 }
 
 void RunDir::lock() {

@@ -7,7 +7,7 @@
 //             a mistyped --out must not cost anyone a directory of their own
 // Resume      needs checkpoints/
 // Lock        one process at a time; the lock goes with the process, however it ends
-// Errors      ErrorCode::usage, with the flag to use
+// Errors      ErrorCode::usage, with the flag to use; ErrorCode::failure if the place is no good
 #pragma once
 
 #include <string>
@@ -37,6 +37,7 @@ class RunDir {
   std::string checkpoints() const { return join_path(path_, "checkpoints"); }
 
  private:
+  void open(RunDirMode mode);
   void lock();
   void check(RunDirMode mode) const;
   void check_may_create() const;

@@ -33,6 +33,22 @@ TEST_F(Doctor, ReportsADataSetThatIsNotThere) {
   EXPECT_NE(json.at("data").get<std::string>().find("nowhere"), std::string::npos);
 }
 
+TEST_F(Doctor, ReportsAPlaceWhereNoRunCanBeKept) {
+  write("file", "x");
+  std::filesystem::create_symlink("nowhere", path("dangling"));
+  for (const std::string& place : {path("file"), path("file/below"), path("dangling"),
+                                   path(std::string(300, 'x')), std::string("/proc/runs")}) {
+    const Outcome outcome = run_in_process({"doctor", "--out", place, "--json"});
+    EXPECT_EQ(outcome.status, 1) << place;
+    const nlohmann::json json = nlohmann::json::parse(outcome.out);
+    EXPECT_FALSE(json.at("usable").get<bool>());
+    EXPECT_EQ(json.at("disk_free").get<std::string>().rfind("cannot write to ", 0), 0u) << place;
+    EXPECT_NE(json.at("disk_free_hint").get<std::string>().find("--out"), std::string::npos);
+  }
+  EXPECT_EQ(run_in_process({"doctor", "--out", directory()}).status, 0);
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(directory()), {}), 2) << "no traces";
+}
+
 TEST_F(Doctor, FailsIfCudaIsAskedForAndMissing) {
 #ifdef ELBO_HAS_CUDA
   GTEST_SKIP() << "this build has CUDA, real or simulated";

@@ -80,6 +80,14 @@ TEST_F(ProgramUsage, MistakesGetOneLineAndTheRightStatus) {
   }
 }
 
+TEST_F(ProgramUsage, AnOutputDirectoryThatCannotBeOneIsNamed) {
+  write("file", "x");
+  for (const char* name : {"file", "file/below"}) {
+    expect_error(run_in_process(tiny_run(name)), 1, "run directory (--out): cannot ");
+    EXPECT_EQ(read_file_text(path("file")), "x");
+  }
+}
+
 TEST_F(ProgramUsage, WhatTheCommandLineSaysTwiceMustAgree) {
   ASSERT_EQ(run_in_process(tiny_run("run") + Strings{"-q"}).status, 0);
   const Strings resume = {"train", "--resume", path("run"), "-q"};

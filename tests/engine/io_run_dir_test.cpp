@@ -88,6 +88,27 @@ TEST_F(RunDirTest, ResumeNeedsCheckpointsAndKeepsEverything) {
   EXPECT_TRUE(has("metrics.jsonl"));
 }
 
+TEST_F(RunDirTest, APlaceThatIsNoDirectoryIsNotTheDatasFault) {
+  make_directories(fs, dir / "runs");
+  write_file(fs, path, "x");
+  fs.symlink("nowhere", dir / "dangling");
+  fs.symlink("loop", dir / "loop");
+  const std::pair<std::string, std::string> cases[] = {
+      {path, ": Not a directory; check the path"},
+      {path + "/below", ": Not a directory; check the path"},
+      {dir / "dangling", ": No such file or directory; check the path"},
+      {dir / "loop", ": Too many levels of symbolic links"},
+      {dir / std::string(300, 'x'), ": File name too long; choose a shorter name"}};
+  for (const auto& [place, why] : cases) {
+    path = place;
+    for (const RunDirMode mode : {RunDirMode::create, RunDirMode::overwrite}) {
+      const std::string message = refusal(mode);
+      EXPECT_TRUE(message.starts_with("1: run directory (--out): cannot ")) << message;
+      EXPECT_TRUE(message.ends_with(why)) << message;
+    }
+  }
+}
+
 TEST_F(RunDirTest, OneProcessAtATime) {
   RunDir first(fs, path, RunDirMode::create);
   const std::string expected =
