@@ -4,11 +4,15 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstdlib>
 #include <fstream>
 #include <sstream>
 #include <thread>
+#include <vector>
+
+#include "kernels/error.h"
 
 #ifdef _OPENMP
 #include <omp.h>
@@ -45,6 +49,45 @@ int limit_of_group(const std::string& directory) {
 
 int smaller_limit(int a, int b) { return a == 0 || b == 0 ? std::max(a, b) : std::min(a, b); }
 
+#ifdef _OPENMP
+// How many of `wanted` threads, this one among them, the system lets live at the same time.
+int possible_threads(int wanted) {
+  std::atomic<bool> enough = false;
+  std::vector<std::thread> others;
+  try {
+    while (static_cast<int>(others.size()) + 1 < wanted)
+      others.emplace_back([&] { enough.wait(false); });
+  } catch (const std::exception&) {  // the system says no, or there is no memory to ask
+  }
+  enough = true;
+  enough.notify_all();
+  for (std::thread& thread : others) thread.join();
+  return static_cast<int>(others.size()) + 1;
+}
+
+int team_size(int wanted) {
+  int members = 0;
+#pragma omp parallel num_threads(wanted) reduction(+ : members)
+  members += 1;
+  return members;
+}
+
+// libgomp ends the process if the system denies it a thread. So they are asked for here first, and
+// OpenMP takes its own at once, while the room for them is known to be there.
+void start_threads(int wanted) {
+  static int started = 1;
+  if (wanted == started) return;
+  int possible = possible_threads(wanted);
+  if (possible == wanted) possible = team_size(wanted);  // fewer under OMP_THREAD_LIMIT
+  if (possible < wanted) {
+    throw_error(ErrorCode::failure, "--threads: ", wanted,
+                " are wanted, but the system grants only ", possible,
+                "; use fewer, or raise its limits (ulimit -u, ulimit -v, OMP_THREAD_LIMIT)");
+  }
+  started = wanted;
+}
+#endif
+
 }  // namespace
 
 int cgroup_thread_limit() {
@@ -68,13 +111,16 @@ int allowed_threads() {
 }
 
 int use_threads(int requested) {
-  const int threads = requested > 0 ? requested : allowed_threads();
 #ifdef _OPENMP
+  const int threads =
+      requested > 0 ? requested : std::min(allowed_threads(), omp_get_thread_limit());
   omp_set_dynamic(0);  // the count is part of a run's bits
+  start_threads(threads);
   omp_set_num_threads(threads);
   return threads;
 #else
-  return std::min(threads, 1);
+  (void)requested;
+  return 1;
 #endif
 }
 

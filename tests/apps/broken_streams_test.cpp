@@ -84,5 +84,24 @@ TEST_F(BrokenStreams, ResultsForAClosedStdoutAreAnError) {
   EXPECT_EQ(outcome.err, "elbo: cannot write to standard output\n");
 }
 
+// Sanitizers need far more address space than this leaves.
+#if defined(_OPENMP) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+TEST_F(BrokenStreams, MoreThreadsThanThereIsRoomForAreAnErrorOfOneLine) {
+  const Strings doctor = {"doctor", "--out", directory(), "--threads"};
+  const auto prepare = [] {
+    const rlim_t bytes = rlim_t{2} << 30;  // 1024 stacks of 8 MiB do not fit
+    const rlimit space{bytes, bytes}, stack{8 << 20, 8 << 20};
+    setrlimit(RLIMIT_STACK, &stack);
+    setrlimit(RLIMIT_AS, &space);
+  };
+  const Outcome outcome = run_with(doctor + Strings{"1024"}, prepare);
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_EQ(outcome.err.rfind("elbo: --threads: 1024 are wanted, but the system grants only ", 0),
+            0u)
+      << outcome.err;
+  EXPECT_EQ(run_with(doctor + Strings{"4"}, prepare).status, 0);
+}
+#endif
+
 }  // namespace
 }  // namespace elbo::testing_apps

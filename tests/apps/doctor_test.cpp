@@ -78,6 +78,8 @@ TEST(Threads, AreAtLeastOneAndAtMostTheMachines) {
 #ifdef _OPENMP
 TEST(Threads, AreSetAsAskedFor) {
   EXPECT_EQ(use_threads(3), 3);
+  EXPECT_EQ(use_threads(2), 2);
+  EXPECT_EQ(use_threads(3), 3);
   EXPECT_EQ(use_threads(0), allowed_threads());
 }
 #endif
