@@ -141,6 +141,29 @@ void replace_symlink(Fs& fs, const std::string& path, const std::string& target)
   rename_path(fs, temporary, path);
 }
 
+namespace {
+
+// Of a file that says it is empty, as those in /proc do whatever they hold.
+std::vector<std::byte> read_to_the_end(Fs& fs, int descriptor, const std::string& path,
+                                       uint64_t max_bytes) {
+  constexpr size_t kPiece = 64 << 10;
+  std::vector<std::byte> bytes;
+  for (;;) {
+    const size_t filled = bytes.size();
+    bytes.resize(filled + kPiece);
+    const auto piece = std::span(bytes).subspan(filled);
+    const int64_t count = retry([&] { return fs.read(descriptor, piece); });
+    check_read(count, "read", path);
+    bytes.resize(filled + static_cast<size_t>(count));
+    if (count == 0) return bytes;
+    if (bytes.size() > max_bytes) {
+      throw_error(ErrorCode::data, path, ": does not end after ", max_bytes, " bytes");
+    }
+  }
+}
+
+}  // namespace
+
 std::vector<std::byte> read_file(Fs& fs, const std::string& path, uint64_t max_bytes) {
   const Descriptor file{fs, retry([&] { return fs.open(path, OpenMode::read); })};
   check_read(file.number, "open", path);
@@ -152,6 +175,7 @@ std::vector<std::byte> read_file(Fs& fs, const std::string& path, uint64_t max_b
   if (info.bytes > max_bytes) {
     throw_error(ErrorCode::data, path, ": ", info.bytes, " bytes, expected at most ", max_bytes);
   }
+  if (info.bytes == 0) return read_to_the_end(fs, file.number, path, max_bytes);
   std::vector<std::byte> bytes(info.bytes);
   size_t filled = 0;
   while (filled < bytes.size()) {

@@ -61,6 +61,7 @@ void replace_file(Fs& fs, const std::string& path, std::string_view text);
 void replace_symlink(Fs& fs, const std::string& path, const std::string& target);
 
 // Reads a regular file of at most max_bytes. Nothing is allocated before the size is checked.
+// A size of 0 is not believed: files in /proc say so whatever they hold.
 std::vector<std::byte> read_file(Fs& fs, const std::string& path, uint64_t max_bytes);
 std::string read_text_file(Fs& fs, const std::string& path, uint64_t max_bytes);
 

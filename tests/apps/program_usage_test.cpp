@@ -114,6 +114,11 @@ TEST_F(ProgramUsage, DataInTheEnvironmentIsNoContradiction) {
   unsetenv("ELBO_OUT");
 }
 
+TEST_F(ProgramUsage, AFileThatDoesNotTellItsSizeIsReadAllTheSame) {
+  expect_error(run_in_process({"train", "--config", "/proc/self/status"}), 2,
+               "/proc/self/status:1:5: not valid TOML");
+}
+
 TEST_F(ProgramUsage, AskingForCudaNeverFallsBack) {
 #ifdef ELBO_HAS_CUDA
   GTEST_SKIP() << "this build has CUDA, real or simulated";

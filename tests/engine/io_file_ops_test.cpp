@@ -93,6 +93,12 @@ TEST_F(FileOps, MessagesNameThePathTheReasonAndTheRemedy) {
 
 TEST_F(FileOps, APipeIsRefusedInsteadOfWaitedFor) {
   ASSERT_EQ(::mkfifo((dir / "pipe").c_str(), 0600), 0);
+TEST_F(FileOps, ASizeOfZeroIsNotBelieved) {
+  EXPECT_NE(read_text_file(fs, "/proc/self/status", 1 << 20).find("\nPid:"), std::string::npos);
+  EXPECT_EQ(error_of([&] { read_file(fs, "/proc/self/status", 10); }),
+            "4: /proc/self/status: does not end after 10 bytes");
+}
+
   EXPECT_EQ(error_of([&] { read_file(fs, dir / "pipe", 10); }),
             "4: cannot read " + (dir / "pipe") + ": not a regular file");
 }
