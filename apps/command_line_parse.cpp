@@ -38,6 +38,10 @@ CLI::Option* declare(CLI::App& app, const Flag& flag) {
 [[noreturn]] void refuse(const CommandLine& command, const std::string& argument) {
   const std::string flag = argument.substr(0, argument.find('='));
   const std::string help = concat(" (elbo ", command.name, " --help lists all)");
+  if (flag == "-" && argument != flag) {  // CLI11's rest of -q=1
+    throw_error(ErrorCode::usage, command.name, ": found ", in_quotes(argument.substr(1)),
+                " after a one-letter flag that takes no value", help);
+  }
   if (!flag.starts_with("-")) {
     throw_error(ErrorCode::usage, command.name, ": found ", in_quotes(argument),
                 ", expected a flag", help);

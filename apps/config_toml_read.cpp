@@ -104,13 +104,15 @@ class Flattener {
   ConfigText& out_;
 };
 
-void add_file(Fs& fs, const std::string& path, std::vector<std::string>& chain,
-              std::vector<ConfigEntry>& entries) {
+// `place` is where `path` is named.
+void add_file(Fs& fs, const std::string& path, const std::string& place,
+              std::vector<std::string>& chain, std::vector<ConfigEntry>& entries) {
   std::string text;
   try {
     text = read_text_file(fs, path, kLargestFile);
   } catch (const Error& error) {
-    throw Error(ErrorCode::usage, error.what());  // a wrong --config, not damaged data
+    // A wrong flag, not damaged data.
+    throw_error(ErrorCode::usage, place, ": ", error.what());
   }
   chain.push_back(path);
   ConfigText file = read_config_text(text, path);
@@ -123,7 +125,7 @@ void add_file(Fs& fs, const std::string& path, std::vector<std::string>& chain,
       throw_error(ErrorCode::usage, file.parent_place, ": ", in_quotes(file.parent),
                   " leads back to itself");
     }
-    add_file(fs, parent, chain, entries);
+    add_file(fs, parent, file.parent_place, chain, entries);
   }
   for (ConfigEntry& entry : file.entries) entries.push_back(std::move(entry));
 }
@@ -144,7 +146,7 @@ ConfigText read_config_text(std::string_view text, const std::string& file_name)
 std::vector<ConfigEntry> read_config_file(Fs& fs, const std::string& path) {
   std::vector<ConfigEntry> entries;
   std::vector<std::string> chain;
-  add_file(fs, path, chain, entries);
+  add_file(fs, path, "--config", chain, entries);
   return entries;
 }
 

@@ -26,6 +26,13 @@ std::string list_text(const std::vector<T>& values) {
   return text + "]";
 }
 
+// As TOML wants a key: bare if it may be.
+std::string key_text(const std::string& name) {
+  constexpr const char* kBare = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
+  const bool bare = !name.empty() && name.find_first_not_of(kBare) == std::string::npos;
+  return bare ? name : toml_text(std::string_view(name));
+}
+
 std::string full_text(const ConfigValue& value) {
   if (const auto* flag = value.as<bool>()) return toml_text(*flag);
   if (const auto* integer = value.as<int64_t>()) return toml_text(*integer);
@@ -38,7 +45,7 @@ std::string full_text(const ConfigValue& value) {
   }
   if (const auto* table = value.as<ConfigTable>()) {
     for (const auto& [name, item] : *table)
-      joined += (joined.empty() ? "" : ", ") + name + " = " + full_text(item);
+      joined += (joined.empty() ? "" : ", ") + key_text(name) + " = " + full_text(item);
     return "{" + joined + "}";
   }
   return "a date or time";

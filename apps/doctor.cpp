@@ -7,6 +7,7 @@
 #include "apps/subcommands.h"
 #include "apps/threads.h"
 #include "engine/context.h"
+#include "engine/io/blob.h"
 #include "kernels/error.h"
 
 namespace elbo {
@@ -21,7 +22,7 @@ std::string table_text(const std::vector<Fact>& facts) {
     std::string name = fact.name;
     std::replace(name.begin(), name.end(), '_', ' ');
     name.resize(std::max(name.size() + 1, kValueColumn), ' ');
-    text += name + fact.value + "\n";
+    text += name + one_line(fact.value) + "\n";
     if (fact.health == Health::fine) continue;
     const char* word = fact.health == Health::note ? "note: " : "trouble: ";
     text += std::string(kValueColumn, ' ') + word + fact.hint + "\n";

@@ -42,9 +42,10 @@ Subject open_subject(const Arguments& arguments, Log& log) {
                   "--run is missing: name the run directory that elbo train wrote, or a file with "
                   "--checkpoint FILE.safetensors");
     }
-    return open_weights(checkpoint);
+    return open_weights(arguments.required("--checkpoint", "name a safetensors file"));
   }
-  RunFiles files = read_run(real_fs(), arguments.text("--run"), checkpoint);
+  const std::string run = arguments.required("--run", "name the directory that elbo train wrote");
+  RunFiles files = read_run(real_fs(), run, checkpoint);
   for (const std::string& warning : files.checkpoint.warnings) log.warning(warning);
   return {join_path(files.checkpoint.path, "model.safetensors"), std::move(files.checkpoint.model),
           std::move(files.config)};

@@ -83,9 +83,9 @@ int dispatch(std::vector<std::string> arguments) {
   return run_subcommand(first, std::move(arguments));
 }
 
-int report(const char* message, int status) {
+int report(std::string_view message, int status) {
   const WriteFailureScope scope;  // the status says more than death by SIGPIPE
-  std::fprintf(stderr, "elbo: %s\n", message);
+  std::fprintf(stderr, "elbo: %s\n", one_line(message).c_str());
   return status;
 }
 

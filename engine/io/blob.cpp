@@ -52,4 +52,14 @@ std::string in_quotes(std::string_view text) {
   return result + (text.size() > kMaxQuoted ? "...\"" : "\"");
 }
 
+std::string one_line(std::string_view message) {
+  std::string result;
+  for (const char c : message) {
+    const auto byte = static_cast<unsigned char>(c);
+    const bool control = byte < ' ' || byte == 0x7f;
+    result += control ? fmt::format("\\x{:02x}", byte) : std::string(1, c);
+  }
+  return result;
+}
+
 }  // namespace elbo

@@ -35,4 +35,8 @@ std::string shape_text(std::span<const int64_t> shape);  // "[400, 784]"
 // (Not called `quoted`: argument-dependent lookup would find std::quoted, which does not escape.)
 std::string in_quotes(std::string_view text);
 
+// A message that may hold raw names of files and flags, made fit to be one line: control characters
+// become \x0a and the like. All else stays, so that a path can be copied from it.
+std::string one_line(std::string_view message);
+
 }  // namespace elbo

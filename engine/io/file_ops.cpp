@@ -67,7 +67,7 @@ struct Descriptor {
 
 void throw_io_error(ErrorCode code, std::string_view action, const std::string& path,
                     int error_number) {
-  throw_error(code, "cannot ", action, " ", path, ": ",
+  throw_error(code, "cannot ", action, " ", path.empty() ? "\"\"" : path, ": ",
               std::generic_category().message(error_number), remedy(error_number));
 }
 

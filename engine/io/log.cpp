@@ -6,6 +6,8 @@
 #include <cstdlib>
 #include <string>
 
+#include "engine/io/blob.h"
+
 namespace elbo {
 namespace {
 
@@ -48,20 +50,21 @@ void Log::open_file(Fs& fs, const std::string& path, OpenMode mode) {
 
 void Log::note(std::string_view line) {
   const std::lock_guard lock(mutex_);
-  if (!quiet_) print(line);
-  append_to_file(line);
+  const std::string text = one_line(line);
+  if (!quiet_) print(text);
+  append_to_file(text);
 }
 
 void Log::warning(std::string_view line) {
   const std::lock_guard lock(mutex_);
-  const std::string text = "warning: " + std::string(line);
+  const std::string text = "warning: " + one_line(line);
   print(text);
   append_to_file(text);
 }
 
 void Log::file_only(std::string_view line) {
   const std::lock_guard lock(mutex_);
-  append_to_file(line);
+  append_to_file(one_line(line));
 }
 
 void Log::live(std::string_view line) {

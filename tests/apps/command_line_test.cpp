@@ -91,6 +91,9 @@ TEST(CommandLine, SwitchesTakeNoValue) {
   EXPECT_TRUE(parsed({"-q", "--quiet"}).has("--quiet"));
   EXPECT_EQ(error_of({"--quiet=false"}), "--quiet: found =false, but it takes no value");
   EXPECT_EQ(error_of({"--quiet=3"}), "--quiet: found =3, but it takes no value");
+  EXPECT_EQ(
+      error_of({"-q=1"}),
+      "try: found \"=1\" after a one-letter flag that takes no value (elbo try --help lists all)");
 }
 
 TEST(CommandLine, ChecksNumbers) {

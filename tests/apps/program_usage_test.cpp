@@ -50,7 +50,11 @@ TEST_F(ProgramUsage, MistakesGetOneLineAndTheRightStatus) {
       {{"train", "--set", "x"}, 2, "--set: found \"x\", expected key=value"},
       {{"train", "--set", "model.latnet_dim=2"}, 2, "did you mean model.latent_dim?"},
       {{"train", "--config", bad_toml}, 2, "bad.toml:2:10: train.epochs: found \"ten\""},
-      {{"train", "--config", path("none.toml")}, 2, "none.toml"},
+      {{"train", "--config", path("none.toml")}, 2, "--config: cannot open " + path("none.toml")},
+      {{"train", "--config", ""}, 2, "--config: cannot open \"\": No such file or directory"},
+      {{"train", "--config", write("child.toml", "parent = \"gone.toml\"\n")},
+       2,
+       "child.toml:1:10: parent: cannot open"},
       {{"train"}, 2, "--data is missing"},
       {{"train", "--device", "gpu", "--preset", "sprites"}, 2, "--device gpu: expected auto"},
       {{"train", "--data", path("nowhere")}, 4, "nowhere"},
@@ -72,12 +76,32 @@ TEST_F(ProgramUsage, MistakesGetOneLineAndTheRightStatus) {
       {{"traverse", "--run", empty, "--range", "3"}, 2, "--range"},
       {{"reconstruct", "--run", empty, "--first", "-1"}, 2, "--first: found \"-1\""},
       {{"evaluate"}, 2, "--run is missing"},
+      {{"evaluate", "--checkpoint", ""}, 2, "--checkpoint is missing; name a safetensors file"},
+      {{"evaluate", "--run", ""}, 2, "--run is missing; name the directory"},
       {{"doctor", "--device", "tpu"}, 2, "--device tpu"},
   };
   for (const Case& c : cases) {
     SCOPED_TRACE(testing::PrintToString(c.arguments));
     expect_error(run_in_process(c.arguments), c.status, c.part);
   }
+}
+
+TEST_F(ProgramUsage, RawTextDoesNotBreakALine) {
+  const std::string toml = write("key.toml", "\"a\\nb\" = 1\n");
+  const std::string lr = "{kind=\"warmup\", \"a\\nb\"=1}";
+  const std::vector<Case> cases = {
+      {{"train", "--set", "mo\ndel=4"}, 2, "--set mo\\x0adel: unknown key"},
+      {{"train", "--config", "no\npe"}, 2, "--config: cannot open no\\x0ape: No such file"},
+      {{"train", "--device", "cp\nu", "--preset", "sprites"}, 2, "--device cp\\x0au: expected"},
+      {{"train", "--config", toml}, 2, "key.toml:1:1: unknown key a\\x0ab"},
+      {{"train", "--lr", lr},
+       2,
+       "found {\"a\\u000ab\" = 1, kind = \"warmup\"}, expected no a\\x0ab"},
+      {{"train", "--e\x1b[2J"}, 2, "unknown flag --e\\x1b[2J"},
+      {{"train", "--quiet=\r"}, 2, "--quiet: found =\\x0d"},
+      {{"train", "--resume", path("a\nb")}, 2, "a\\x0ab holds no checkpoints/"},
+  };
+  for (const Case& c : cases) expect_error(run_in_process(c.arguments), c.status, c.part);
 }
 
 TEST_F(ProgramUsage, AnOutputDirectoryThatCannotBeOneIsNamed) {

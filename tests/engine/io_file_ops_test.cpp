@@ -79,6 +79,8 @@ TEST_F(FileOps, MessagesNameThePathTheReasonAndTheRemedy) {
             "1: cannot create " + (dir / "no/f") + ": No such file or directory; check the path");
   EXPECT_EQ(error_of([&] { read_file(fs, dir.path(), 10); }),
             "4: cannot read " + dir.path() + ": not a regular file");
+  EXPECT_EQ(error_of([&] { read_file(fs, "", 10); }),
+            "4: cannot open \"\": No such file or directory; check the path");
   write_file(fs, dir / "f", "12345678901");
   EXPECT_EQ(error_of([&] { read_file(fs, dir / "f", 10); }),
             "4: " + (dir / "f") + ": 11 bytes, expected at most 10");
@@ -91,14 +93,14 @@ TEST_F(FileOps, MessagesNameThePathTheReasonAndTheRemedy) {
                 ": Read-only file system; the file system is read-only, choose another directory");
 }
 
-TEST_F(FileOps, APipeIsRefusedInsteadOfWaitedFor) {
-  ASSERT_EQ(::mkfifo((dir / "pipe").c_str(), 0600), 0);
 TEST_F(FileOps, ASizeOfZeroIsNotBelieved) {
   EXPECT_NE(read_text_file(fs, "/proc/self/status", 1 << 20).find("\nPid:"), std::string::npos);
   EXPECT_EQ(error_of([&] { read_file(fs, "/proc/self/status", 10); }),
             "4: /proc/self/status: does not end after 10 bytes");
 }
 
+TEST_F(FileOps, APipeIsRefusedInsteadOfWaitedFor) {
+  ASSERT_EQ(::mkfifo((dir / "pipe").c_str(), 0600), 0);
   EXPECT_EQ(error_of([&] { read_file(fs, dir / "pipe", 10); }),
             "4: cannot read " + (dir / "pipe") + ": not a regular file");
 }

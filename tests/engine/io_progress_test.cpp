@@ -135,6 +135,16 @@ TEST_F(ProgressTest, QuietShowsWarningsOnlyButKeepsTheLog) {
   EXPECT_EQ(log_file(), kPlain + "a note\nwarning: disk is slow\n");
 }
 
+TEST_F(ProgressTest, ALineStaysOneWhateverAPathInItHolds) {
+  Log log(false, {false, 80}, sink());
+  log.open_file(fs, "train.log", OpenMode::create);
+  log.note("saved a\nb");
+  log.warning("\x1b[2J");
+  log.file_only("\r");
+  EXPECT_EQ(shown, "saved a\\x0ab\nwarning: \\x1b[2J\n");
+  EXPECT_EQ(log_file(), shown + "\\x0d\n");
+}
+
 TEST_F(ProgressTest, MessagesAppearAboveTheLiveLine) {
   Log log(false, {true, 80}, sink());
   log.live("50%");
