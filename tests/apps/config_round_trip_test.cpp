@@ -18,6 +18,7 @@ const std::map<std::string, std::string>& other_values() {
       {"device", "cuda:1"},
       {"precision", "fp32"},  // has only one value so far
       {"threads", "3"},
+      {"graph_steps", "4"},
       {"check_finite", "true"},
       {"data.kind", "sprites"},
       {"data.path", "a \"quoted\" \\ directory\twith a tab"},
