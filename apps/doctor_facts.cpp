@@ -51,7 +51,8 @@ std::string instruction_sets() {
 #endif
 }
 
-// The nearest of `path` and what is above it that exists. A link to nothing exists: it is in the way.
+// The nearest of `path` and what is above it that exists. A link to nothing exists: it is in the
+// way.
 std::string existing_parent(const std::string& path) {
   namespace fs = std::filesystem;
   std::error_code ignored;

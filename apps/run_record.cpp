@@ -30,8 +30,8 @@ std::string host_name() {
   return gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "";
 }
 
-// Null for what is not JSON, and for what no record of ours is: writing it calls itself once per level,
-// so that a damaged file could exhaust the stack.
+// Null for what is not JSON, or nested as no record of ours is: writing it calls itself once per
+// level, so that a damaged file could exhaust the stack.
 Json parse_record(const std::string& text) {
   bool too_deep = false;
   const auto note_depth = [&](int depth, Json::parse_event_t, const Json&) {

@@ -12,8 +12,8 @@ int allowed_threads();
 // The quota alone: 0 if there is none.
 int cgroup_thread_limit();
 
-// Sets the number of OpenMP threads (0: allowed_threads()) and returns it. Throws if the system does
-// not grant so many.
+// Sets the number of OpenMP threads (0: allowed_threads()) and returns it. Throws if the system
+// does not grant so many.
 int use_threads(int requested);
 
 // libgomp's threads spin for milliseconds at every barrier; when cores are shared, a step then takes

@@ -70,8 +70,8 @@ const CommandLineSetting* find_setting(const ConfigSources& sources, std::string
   return nullptr;
 }
 
-// What one command line says twice must agree. Files and the environment hold standing wishes, which
-// a flag overrides without a word.
+// What one command line says twice must agree. Files and the environment hold standing wishes,
+// which a flag overrides without a word.
 void check_same_place(const ConfigSources& sources, const RunConfig& config,
                       const ResumePoint& resume) {
   const CommandLineSetting* place = find_setting(sources, "output.dir");

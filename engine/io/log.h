@@ -2,8 +2,8 @@
 //
 // The live line (progress) is the last line of a terminal, redrawn in place; a message first clears
 // it, then puts it back below. Nothing live and no escape codes ever reach a pipe or train.log.
-// Quiet hides notes, not warnings. A line stays one, whatever a path in it holds: see one_line(). Calls
-// are serialised by a mutex.
+// Quiet hides notes, not warnings. A line stays one, whatever a path in it holds: see one_line().
+// Calls are serialised by a mutex.
 #pragma once
 
 #include <functional>

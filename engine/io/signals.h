@@ -23,8 +23,9 @@ class SignalScope {
   struct sigaction previous_terminate_ {};
 };
 
-// A write that fails because nobody reads any more (SIGPIPE) or because of ulimit -f (SIGXFSZ) is an
-// error like any other while this lives, not the end of the process. Then restores what was there.
+// A write that fails because nobody reads any more (SIGPIPE) or because of ulimit -f (SIGXFSZ) is
+// an error like any other while this lives, not the end of the process. Then restores what was
+// there.
 class WriteFailureScope {
  public:
   WriteFailureScope();

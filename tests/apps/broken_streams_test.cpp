@@ -1,4 +1,4 @@
-// The program with standard streams that are closed or that nobody reads, and with little room to write.
+// The program with standard streams that are closed or that nobody reads, and with little room.
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
