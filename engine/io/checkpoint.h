@@ -39,13 +39,13 @@ struct CheckpointContents {
 
 struct SavedCheckpoint {
   std::string path;
-  std::vector<std::string> warnings;  // older checkpoints that could not be removed, and why
+  std::vector<std::string> warnings;  // what could not be removed, and why
 };
 
 class CheckpointWriter {
  public:
-  // `directory` is created when needed. `keep` >= 2 of the newest are kept, and the best one:
-  // with one alone, damage to it would leave nothing to fall back to.
+  // `directory` is created now; when it is gone later, a save fails. `keep` >= 2 of the newest are
+  // kept, and the best one: with one alone, damage to it would leave nothing to fall back to.
   CheckpointWriter(Fs& fs, std::string directory, int keep = 2);
 
   // Saves as step_<state.step>. A checkpoint of a later step belongs to a future that this run has
@@ -56,6 +56,7 @@ class CheckpointWriter {
   void clear_leftovers();
   void write_files(const std::string& directory, const CheckpointContents& contents);
   void take_name(const std::string& name);
+  void point_link(std::string_view link, const std::string& name);
   void publish(const std::string& name, bool is_best);
   void remove_old(const std::string& newest);
   void retire(const std::string& name);

@@ -107,7 +107,9 @@ LoadedCheckpoint load_latest_checkpoint(Fs& fs, const std::string& directory) {
     }
   }
   if (warnings.empty()) {
-    throw_error(ErrorCode::data, directory, ": no checkpoint found; start without --resume");
+    throw_error(ErrorCode::data, directory,
+                ": no checkpoint found; the run ended before its first one, train it again with "
+                "--overwrite");
   }
   throw_error(ErrorCode::data, directory, ": no checkpoint can be loaded; ", warnings.front());
 }

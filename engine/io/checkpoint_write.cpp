@@ -1,6 +1,7 @@
 // Reading guide: save() is the commit protocol, one line per stage; the header says what each
 // stage guarantees. A name ending in .tmp is never loaded. A name ending in .old exists only while
-// a step is saved a second time; it is the good copy until the new one has the name.
+// a step is saved a second time; it is the good copy until the new one has the name. So does a
+// directory in the place of a link, where a run was copied by a program that follows links.
 #include <algorithm>
 
 #include "engine/io/checkpoint.h"
@@ -12,6 +13,19 @@ namespace {
 
 std::string with_suffix(std::string_view name, std::string_view suffix) {
   return std::string(name) + std::string(suffix);
+}
+
+// Directories that stepped aside: of checkpoints, and those that stood in the place of a link.
+std::vector<std::string> replaced_names(Fs& fs, const std::string& directory) {
+  std::vector<std::string> names;
+  for (const CheckpointEntry& entry : list_checkpoint_entries(fs, directory)) {
+    if (entry.replaced) names.push_back(entry.name);
+  }
+  for (const std::string_view link : {kLatestLink, kBestLink}) {
+    const std::string name = with_suffix(link, kReplaced);
+    if (is_directory(fs, join_path(directory, name))) names.push_back(name);
+  }
+  return names;
 }
 
 FileSum sum_of(const WrittenFile& file, std::span<const NamedBlob> tensors = {}) {
@@ -28,11 +42,16 @@ CheckpointWriter::CheckpointWriter(Fs& fs, std::string directory, int keep)
     throw_error(ErrorCode::usage, "--keep ", keep,
                 ": expected at least 2, so that damage to the newest leaves one to fall back to");
   }
+  make_directories(fs_, directory_);
 }
 
 SavedCheckpoint CheckpointWriter::save(const CheckpointContents& contents, bool is_best) {
   const std::string name = checkpoint_name(contents.state.step);
-  make_directories(fs_, directory_);
+  if (!exists(fs_, directory_)) {
+    // Made anew, it would lack everything else of the run.
+    throw_error(ErrorCode::failure, directory_, ": is gone, so step ", contents.state.step,
+                " cannot be saved; somebody removed or renamed it");
+  }
   clear_leftovers();
   try {
     write_files(path(with_suffix(name, kUnfinished)), contents);
@@ -64,13 +83,12 @@ void CheckpointWriter::clear_leftovers() {
   for (const std::string& name : list_directory(fs_, directory_)) {
     if (name.ends_with(kUnfinished)) remove_tree(fs_, path(name));
   }
-  for (const CheckpointEntry& entry : list_checkpoint_entries(fs_, directory_)) {
-    if (!entry.replaced) continue;
-    const std::string original = checkpoint_name(entry.step);
+  for (const std::string& name : replaced_names(fs_, directory_)) {
+    const std::string original = name.substr(0, name.size() - kReplaced.size());
     if (exists(fs_, path(original))) {
-      retire(entry.name);
+      retire(name);
     } else {
-      rename_path(fs_, path(entry.name), path(original));
+      rename_path(fs_, path(name), path(original));
     }
   }
 }
@@ -101,9 +119,15 @@ void CheckpointWriter::take_name(const std::string& name) {
   rename_path(fs_, path(with_suffix(name, kUnfinished)), path(name));
 }
 
+void CheckpointWriter::point_link(std::string_view link, const std::string& name) {
+  if (is_directory(fs_, path(link)))
+    rename_path(fs_, path(link), path(with_suffix(link, kReplaced)));
+  replace_symlink(fs_, path(link), name);
+}
+
 void CheckpointWriter::publish(const std::string& name, bool is_best) {
-  replace_symlink(fs_, path(kLatestLink), name);
-  if (is_best) replace_symlink(fs_, path(kBestLink), name);
+  point_link(kLatestLink, name);
+  if (is_best) point_link(kBestLink, name);
   sync_directory(fs_, directory_);
 }
 
@@ -111,6 +135,10 @@ void CheckpointWriter::remove_old(const std::string& newest) {
   const int64_t newest_step = checkpoint_step(newest);
   const int64_t best_step = checkpoint_step(read_link(fs_, path(kBestLink)));
   if (best_step > newest_step) remove_tree(fs_, path(kBestLink));
+  for (const std::string_view link : {kLatestLink, kBestLink}) {
+    const std::string replaced = with_suffix(link, kReplaced);
+    if (is_directory(fs_, path(replaced))) retire(replaced);
+  }
   size_t kept = 0;
   for (const CheckpointEntry& entry : list_checkpoint_entries(fs_, directory_)) {
     const bool wanted = entry.step <= newest_step && !entry.replaced;

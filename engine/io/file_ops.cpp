@@ -138,7 +138,12 @@ void replace_symlink(Fs& fs, const std::string& path, const std::string& target)
     result = retry([&] { return fs.symlink(target, temporary); });
   }
   check_write(result, "create link", temporary);
-  rename_path(fs, temporary, path);
+  try {
+    rename_path(fs, temporary, path);
+  } catch (...) {
+    fs.remove_file(temporary);
+    throw;
+  }
 }
 
 namespace {
@@ -211,6 +216,17 @@ bool is_directory(Fs& fs, const std::string& path) {
   if (result == -ENOENT || result == -ENOTDIR) return false;
   check_read(result, "look at", path);
   return info.kind == PathKind::directory;
+}
+
+bool leads_to_directory(Fs& fs, const std::string& path) {
+  constexpr int kMostLinks = 40;  // as many as Linux follows
+  std::string place = path;
+  for (int links = 0; links < kMostLinks; ++links) {
+    const std::string target = read_link(fs, place);
+    if (target.empty()) return is_directory(fs, place);
+    place = target.starts_with('/') ? target : join_path(parent_path(place), target);
+  }
+  return false;
 }
 
 std::string read_link(Fs& fs, const std::string& path) {

@@ -66,8 +66,9 @@ std::vector<std::byte> read_file(Fs& fs, const std::string& path, uint64_t max_b
 std::string read_text_file(Fs& fs, const std::string& path, uint64_t max_bytes);
 
 bool exists(Fs& fs, const std::string& path);
-bool is_directory(Fs& fs, const std::string& path);      // false for a link to one
-std::string read_link(Fs& fs, const std::string& path);  // empty if there is no such link
+bool is_directory(Fs& fs, const std::string& path);        // false for a link to one
+bool leads_to_directory(Fs& fs, const std::string& path);  // is one, or a link to one
+std::string read_link(Fs& fs, const std::string& path);    // empty if there is no such link
 std::vector<std::string> list_directory(Fs& fs, const std::string& path);  // sorted
 
 void make_directories(Fs& fs, const std::string& path);  // with parents, each made durable

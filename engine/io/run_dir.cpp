@@ -107,7 +107,7 @@ void RunDir::check_may_overwrite() const {
 }
 
 void RunDir::check_may_resume() const {
-  if (is_directory(*fs_, checkpoints())) return;
+  if (leads_to_directory(*fs_, checkpoints())) return;
   throw_error(ErrorCode::usage, path_,
               ": nothing to resume (no checkpoints/); check --out, or start without --resume");
 }

@@ -192,12 +192,23 @@ TEST_F(CheckpointTest, MissingFilesAreNamed) {
 }
 
 TEST_F(CheckpointTest, NoCheckpointIsAnErrorWithARemedy) {
-  const std::string expected =
-      "4: " + (dir / "checkpoints") + ": no checkpoint found; start without --resume";
+  const std::string expected = "4: " + (dir / "checkpoints") +
+                               ": no checkpoint found; the run ended before its first "
+                               "one, train it again with --overwrite";
   EXPECT_EQ(error_of([&] { load_latest(); }), expected);
   make_directories(fs, file("step_00000100.tmp"));
   make_directories(fs, file("step_7"));
   EXPECT_EQ(error_of([&] { load_latest(); }), expected);
+}
+
+// Made anew, checkpoints/ would be all that is left of the run, and nobody would notice.
+TEST_F(CheckpointTest, ASaveFailsWhereTheDirectoryIsGone) {
+  CheckpointWriter writer(fs, dir / "checkpoints");
+  remove_tree(fs, dir / "checkpoints");
+  EXPECT_EQ(error_of([&] { writer.save(SampleCheckpoint(100, 0).contents(), false); }),
+            "1: " + (dir / "checkpoints") +
+                ": is gone, so step 100 cannot be saved; somebody removed or renamed it");
+  EXPECT_FALSE(exists(fs, dir / "checkpoints"));
 }
 
 TEST_F(CheckpointTest, ListsFinishedCheckpointsOldestFirst) {

@@ -128,6 +128,29 @@ TEST_F(FileOps, LinksAreReplacedInPlace) {
   EXPECT_EQ(list_directory(fs, dir.path()), std::vector<std::string>{"link"});
 }
 
+TEST_F(FileOps, AFailedReplacementOfALinkLeavesNothingBehind) {
+  make_directories(fs, dir / "link/inside");
+  EXPECT_EQ(error_of([&] { replace_symlink(fs, dir / "link", "a"); }),
+            "1: cannot rename to " + (dir / "link") + ": Is a directory");
+  EXPECT_EQ(list_directory(fs, dir.path()), std::vector<std::string>{"link"});
+}
+
+TEST_F(FileOps, LinksToDirectoriesAreFollowedWhenAskedFor) {
+  make_directories(fs, dir / "a/real");
+  write_file(fs, dir / "a/file", "x");
+  replace_symlink(fs, dir / "a/near", "real");
+  replace_symlink(fs, dir / "far", "a/near");
+  replace_symlink(fs, dir / "absolute", dir / "far");
+  replace_symlink(fs, dir / "to_file", "a/file");
+  replace_symlink(fs, dir / "dangling", "nowhere");
+  replace_symlink(fs, dir / "loop", "loop");
+  for (const char* name : {"a/real", "a/near", "far", "absolute"})
+    EXPECT_TRUE(leads_to_directory(fs, dir / name)) << name;
+  for (const char* name : {"a/file", "to_file", "dangling", "loop", "none"})
+    EXPECT_FALSE(leads_to_directory(fs, dir / name)) << name;
+  EXPECT_FALSE(is_directory(fs, dir / "far"));
+}
+
 TEST(Paths, JoinAndParent) {
   EXPECT_EQ(join_path("a", "b"), "a/b");
   EXPECT_EQ(join_path("a/", "b"), "a/b");

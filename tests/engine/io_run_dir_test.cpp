@@ -109,6 +109,14 @@ TEST_F(RunDirTest, APlaceThatIsNoDirectoryIsNotTheDatasFault) {
   }
 }
 
+TEST_F(RunDirTest, ResumesWhereCheckpointsIsALink) {
+  { const RunDir first(fs, path, RunDirMode::create); }
+  remove_tree(fs, path + "/checkpoints");
+  make_directories(fs, dir / "large_disk");
+  replace_symlink(fs, path + "/checkpoints", dir / "large_disk");
+  EXPECT_EQ(refusal(RunDirMode::resume), "no error");
+}
+
 TEST_F(RunDirTest, OneProcessAtATime) {
   RunDir first(fs, path, RunDirMode::create);
   const std::string expected =
