@@ -82,31 +82,30 @@ Trainer::Trainer(Context& context, const RunConfig& config, const ImageData& tra
 void Trainer::upload_state() {
   StepState state;
   state.step = static_cast<uint64_t>(step_);
-  state.epoch = static_cast<uint64_t>(epoch_);
-  state.position = static_cast<uint64_t>(position_);
+  state.epoch = static_cast<uint64_t>(epoch());
+  state.position = static_cast<uint64_t>(position());
   context_.upload(state_, &state, sizeof state);
   prepare_step(context_.exec(), state_, rule_);
 }
 
 int64_t Trainer::steps_per_epoch() const {
-  const auto samples = static_cast<int64_t>(rule_.samples),
-             batch = static_cast<int64_t>(rule_.batch);
-  return rule_.drop_last ? samples / batch : (samples + batch - 1) / batch;
+  const auto batch = static_cast<int64_t>(rule_.batch);
+  return rule_.drop_last ? train_.count() / batch : (train_.count() + batch - 1) / batch;
 }
 
 int64_t Trainer::total_steps() const {
-  int64_t steps = config_.train.epochs * steps_per_epoch();
-  if (config_.train.overfit_batch) {
-    // As many steps as the same number of epochs over all the data.
-    steps = config_.train.epochs *
-            ((train_.count() + config_.train.batch_size - 1) / config_.train.batch_size);
-  }
+  const int64_t steps = config_.train.epochs * steps_per_epoch();
   return config_.train.max_steps > 0 ? std::min(steps, config_.train.max_steps) : steps;
+}
+
+// Of the next batch among the samples of an epoch, as the device counts it.
+int64_t Trainer::position() const {
+  return config_.train.overfit_batch ? 0 : step_in_epoch() * static_cast<int64_t>(rule_.batch);
 }
 
 int64_t Trainer::next_batch() const {
   return std::min<int64_t>(static_cast<int64_t>(rule_.batch),
-                           static_cast<int64_t>(rule_.samples) - position_);
+                           static_cast<int64_t>(rule_.samples) - position());
 }
 
 void Trainer::body(Tape& tape, int64_t batch) {
@@ -168,30 +167,22 @@ void Trainer::train_steps(int64_t steps) {
   const int64_t batch = next_batch();
   tape_.run_steps(static_cast<uint64_t>(batch), static_cast<int>(steps),
                   [&](Tape& tape) { body(tape, batch); });
-  for (int64_t i = 0; i < steps; ++i) count_step();
+  step_ += steps;
 }
 
 // Steps that may follow one another before the host has something to do: the configured number, or 1 if
-// a report, a checkpoint, the tail batch or the end comes first.
+// a report, a checkpoint, the tail batch or the end of an epoch or the run comes first.
 int64_t Trainer::steps_until_pause() const {
   const int64_t steps = config_.graph_steps, save_interval = config_.output.save_interval;
   const int64_t log_interval = std::max<int64_t>(config_.output.log_interval, 1);
-  int64_t room = std::min(total_steps() - step_, log_interval - step_ % log_interval);
+  int64_t room = std::min({total_steps() - step_, log_interval - step_ % log_interval,
+                           steps_per_epoch() - step_in_epoch()});
   if (save_interval > 0) room = std::min(room, save_interval - step_ % save_interval);
-  const auto samples_left = static_cast<int64_t>(rule_.samples) - position_;
-  room = std::min(room, samples_left / static_cast<int64_t>(rule_.batch));
-  return steps > 0 && room >= steps ? steps : 1;
-}
-
-// The host's half of advance_step().
-void Trainer::count_step() {
-  ++step_;
-  position_ += static_cast<int64_t>(rule_.batch);
-  const int64_t needed = rule_.drop_last ? static_cast<int64_t>(rule_.batch) : 1;
-  if (position_ + needed > static_cast<int64_t>(rule_.samples)) {
-    position_ = 0;
-    ++epoch_;
+  if (!config_.train.overfit_batch) {
+    const auto samples_left = static_cast<int64_t>(rule_.samples) - position();
+    room = std::min(room, samples_left / static_cast<int64_t>(rule_.batch));
   }
+  return steps > 0 && room >= steps ? steps : 1;
 }
 
 void Trainer::drain() {
@@ -217,8 +208,6 @@ void Trainer::name_bad_op() {
   state.bad_op = 0;
   context_.upload(state_, &state, sizeof state);
   step_ = static_cast<int64_t>(state.step);
-  epoch_ = static_cast<int64_t>(state.epoch);
-  position_ = static_cast<int64_t>(state.position);
   tape_.set_finite_check(state_);
   const int64_t batch = next_batch();
   tape_.run(static_cast<uint64_t>(batch), [&](Tape& tape) { body(tape, batch); });
@@ -240,7 +229,7 @@ void Trainer::name_bad_op() {
 void Trainer::report(TrainObserver& observer) {
   StepReport report;
   report.step = step_;
-  report.epoch = epoch_ + (position_ > 0 ? 1 : 0);
+  report.epoch = epoch() + (step_in_epoch() > 0 ? 1 : 0);
   report.window = last_window_ = mean_of(window_);
   report.learning_rate = last_.learning_rate;
   report.kl_weight = last_.kl_weight;
@@ -249,24 +238,41 @@ void Trainer::report(TrainObserver& observer) {
   observer.on_report(report);
 }
 
-void Trainer::end_epoch(TrainObserver& observer) {
+// Also where a run ends in the middle of an epoch. A resumed one then goes on with that epoch's
+// means, and with the best of those passes that an uninterrupted run would have made.
+EpochReport Trainer::end_epoch(TrainObserver& observer) {
   drain();
+  const bool whole = step_in_epoch() == 0;
   EpochReport report;
   report.step = step_;
-  report.epoch = epoch_;
+  report.epoch = epoch() + (whole ? 0 : 1);
   report.train = mean_of(epoch_means_);
-  epoch_means_ = {};
+  if (whole) epoch_means_ = {};
   const int64_t interval = config_.output.eval_interval;
-  if (test_ && interval > 0 && (epoch_ % interval == 0 || finished())) {
+  if (test_ && interval > 0 && (report.epoch % interval == 0 || finished())) {
     report.test = evaluate(*test_);
-    report.is_best = best_step_ < 0 || report.test.loss < best_;
+    // Not "less than": the best so far may be a NaN that an older program wrote.
+    report.is_best = whole && std::isfinite(report.test.loss) &&
+                     (best_step_ < 0 || !(best_ <= report.test.loss));
     if (report.is_best) {
       best_ = report.test.loss;
       best_step_ = step_;
     }
   }
   observer.on_epoch_end(report);
-  if (config_.output.save_interval == 0 || finished()) observer.on_save(report.is_best);
+  // The loss of a step is that of the weights before its update: the last update shows here first.
+  if (!std::isfinite(report.test.loss)) {
+    throw_error(ErrorCode::numeric, "step ", step_,
+                ": the test loss is not finite; "
+                "no checkpoint was written of it. Try a smaller --lr, or --clip-grad 1");
+  }
+  return report;
+}
+
+void Trainer::save(TrainObserver& observer, bool is_best) {
+  drain();
+  observer.on_save(is_best);
+  saved_step_ = step_;
 }
 
 bool Trainer::run(TrainObserver& observer) {
@@ -274,34 +280,27 @@ bool Trainer::run(TrainObserver& observer) {
   const int64_t save_interval = config_.output.save_interval;
   bool announce = true;
   while (!finished()) {
-    if (announce) {
-      const int64_t done = position_ / static_cast<int64_t>(rule_.batch);
-      observer.on_epoch_begin(epoch_ + 1, steps_per_epoch(), done);
-      announce = false;
-    }
+    if (announce) observer.on_epoch_begin(epoch() + 1, steps_per_epoch(), step_in_epoch());
+    announce = false;
     train_steps(steps_until_pause());
     if (step_ % log_interval == 0) {
       drain();
       report(observer);
     }
-    const bool epoch_ended = position_ == 0;
-    observer.on_step(
-        epoch_ended ? steps_per_epoch() : position_ / static_cast<int64_t>(rule_.batch),
-        last_window_);
-    if (epoch_ended || finished()) {
-      end_epoch(observer);
-      announce = true;
-    }
-    if (save_interval > 0 && step_ % save_interval == 0 && !finished()) {
-      drain();
-      observer.on_save(false);
-    }
-    if (!finished() && observer.stop_requested()) {
-      drain();
-      observer.on_save(false);
-      return false;
-    }
+    const int64_t done = step_in_epoch();
+    observer.on_step(done > 0 ? done : steps_per_epoch(), last_window_);
+    const bool epoch_ended = done == 0 || finished();
+    EpochReport epoch_report;
+    if (epoch_ended) epoch_report = end_epoch(observer);
+    const bool stop = !finished() && observer.stop_requested();
+    const bool save_now = save_interval > 0 ? step_ % save_interval == 0 : epoch_ended;
+    if (save_now || epoch_report.is_best || stop || finished())
+      save(observer, epoch_report.is_best);
+    if (epoch_ended) observer.on_epoch_done(epoch_report);
+    if (stop) return false;
+    announce = epoch_ended;
   }
+  if (saved_step_ != step_) save(observer, false);  // there was no step to train
   return true;
 }
 

@@ -2,9 +2,10 @@
 //
 // Reading guide. run() loops over epochs and calls train_steps(); one step is one Tape::run of
 // gather, objective, backward, record and optimiser, with everything that changes from step to step in
-// StepState in device memory, so that steps can be replayed as a graph. The host knows step and
-// position by counting along; it reads losses from a device ring every log_interval steps (drain()).
-// snapshot()/restore() carry the state of a resume; equal states lead to equal bits.
+// StepState in device memory, so that steps can be replayed as a graph. The host counts steps
+// along, and epoch and position follow from their number; it reads losses from a device ring every
+// log_interval steps (drain()). snapshot()/restore() carry the state of a resume; equal states lead
+// to equal bits.
 #pragma once
 
 #include <memory>
@@ -35,9 +36,10 @@ struct StepReport {
 };
 
 struct EpochReport {
-  int64_t step = 0, epoch = 0;
-  LossMeans train;  // over the epoch
-  LossMeans test;   // over the test set with beta = 1; steps == 0 if there was no pass
+  int64_t step = 0;
+  int64_t epoch = 0;  // counted from 1; a run can end in the middle of one
+  LossMeans train;    // over the epoch so far
+  LossMeans test;     // over the test set with beta = 1; steps == 0 if there was no pass
   bool is_best = false;
 };
 
@@ -50,6 +52,8 @@ class TrainObserver {
   virtual void on_report(const StepReport&) {}
   virtual void on_epoch_end(const EpochReport&) {}
   virtual void on_save(bool /*is_best*/) {}  // time to write a checkpoint
+  // After the epoch's checkpoint: for what may take long or fail.
+  virtual void on_epoch_done(const EpochReport&) {}
   virtual bool stop_requested() { return false; }
 };
 
@@ -60,7 +64,8 @@ class Trainer {
 
   // Trains until the configured end; false if the observer asked to stop before it.
   // Throws ErrorCode::numeric naming op, tensor and step when a value stops being finite; the weights
-  // are then those of the last good step.
+  // are then those of the last good step. Also when the test loss is not finite.
+  // Leaves a checkpoint of its last step, and of every step that is the best so far.
   bool run(TrainObserver& observer);
 
   // Optimiser steps over batches of equal size, asynchronous on CUDA and with config.graph_steps one
@@ -77,14 +82,16 @@ class Trainer {
     RunState state;
   };
   const Snapshot& snapshot();
-  // Throws ErrorCode::data if the checkpoint belongs to another model.
+  // Throws ErrorCode::data if the checkpoint belongs to another model or number of images.
   void restore(const LoadedCheckpoint& checkpoint);
 
   const Autoencoder& model() const { return *model_; }
   ParamStore& params() { return params_; }
   Tape& tape() { return tape_; }
   int64_t step() const { return step_; }
-  int64_t epoch() const { return epoch_; }
+  int64_t epoch() const { return step_ / steps_per_epoch(); }  // finished ones
+  int64_t step_in_epoch() const { return step_ % steps_per_epoch(); }
+  // With overfit_batch as many as an epoch over all the data has.
   int64_t steps_per_epoch() const;
   int64_t total_steps() const;
   bool finished() const { return step_ >= total_steps(); }
@@ -95,10 +102,12 @@ class Trainer {
   int64_t steps_until_pause() const;
   void drain();
   void report(TrainObserver& observer);
-  void end_epoch(TrainObserver& observer);
+  EpochReport end_epoch(TrainObserver& observer);
+  void save(TrainObserver& observer, bool is_best);
   [[noreturn]] void name_bad_op();
   void upload_state();
-  void count_step();
+  int64_t position() const;
+  void check_state(const RunState& state, const std::string& file) const;
 
   Context& context_;
   RunConfig config_;
@@ -112,9 +121,9 @@ class Trainer {
   StepState* state_ = nullptr;  // device memory
   LossRecord* ring_ = nullptr;  // device memory
 
-  // Host copies of what the device counts.
-  int64_t step_ = 0, epoch_ = 0, position_ = 0;
-  int64_t drained_ = 0;  // steps whose losses have been read
+  int64_t step_ = 0;         // host copy of what the device counts
+  int64_t drained_ = 0;      // steps whose losses have been read
+  int64_t saved_step_ = -1;  // of the last checkpoint
   LossRecord last_{};
   std::vector<LossRecord> host_ring_;
   LossMeans window_, epoch_means_, last_window_;

@@ -1,5 +1,6 @@
 // What a checkpoint of a training run holds, and how a run goes on from one.
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "kernels/parallel.h"
@@ -41,6 +42,22 @@ LossMeans get_means(const RunState& state, const std::string& name) {
   return {value(".loss"), value(".recon"), value(".kl"), static_cast<int64_t>(value(".steps"))};
 }
 
+// A whole number from 0 to `most` among the values.
+int64_t count_of(const RunState& state, const std::string& name, int64_t most, int64_t fallback,
+                 const std::string& file) {
+  const auto found = state.values.find(name);
+  if (found == state.values.end()) return fallback;
+  const double value = found->second;
+  if (!(value >= 0 && value <= static_cast<double>(most)) || value != std::floor(value)) {
+    throw_error(ErrorCode::data, file, ": ", name, " is ", value,
+                ", expected an integer from 0 to ", most);
+  }
+  return static_cast<int64_t>(value);
+}
+
+constexpr int64_t kLargestCount = int64_t{1} << 50;   // far above any run, and exact as a double
+constexpr const char* kTrainImages = "train.images";  // how many the run is trained on
+
 // Copies the named tensors of a file into a host span, piece by piece.
 void read_pieces(const ParamStore& params, const SafetensorsFile& file, const std::string& path,
                  const std::string& suffix, std::vector<float>& span) {
@@ -68,8 +85,8 @@ const Trainer::Snapshot& Trainer::snapshot() {
   }
   RunState state;
   state.step = step_;
-  state.epoch = epoch_;
-  state.batch = position_ / static_cast<int64_t>(rule_.batch);
+  state.epoch = epoch();
+  state.batch = step_in_epoch();
   state.seed = config_.train.seed;
   state.threads = cpu::thread_count();
   state.device = context_.device() == Device::cuda ? "cuda" : "cpu";
@@ -78,11 +95,36 @@ const Trainer::Snapshot& Trainer::snapshot() {
   state.best_step = best_step_;
   put_means(state, "window", window_);
   put_means(state, "epoch", epoch_means_);
+  state.values[kTrainImages] = static_cast<double>(train_.count());
   snapshot_.state = std::move(state);
   return snapshot_;
 }
 
+// The order of the images follows from their number, and the place in it from the number of steps:
+// with other data, or numbers that do not belong together, training would go on with nonsense.
+void Trainer::check_state(const RunState& state, const std::string& file) const {
+  // Older checkpoints do not say.
+  const int64_t had = count_of(state, kTrainImages, kLargestCount, train_.count(), file);
+  if (had != train_.count()) {
+    throw_error(ErrorCode::data, file, ": the run was trained on ", had, " images and there are ",
+                train_.count(), "; give it the same data, or start a new run");
+  }
+  const int64_t per_epoch = steps_per_epoch();
+  // Older checkpoints of one batch count every step as an epoch. Neither number matters then.
+  const bool matches = config_.train.overfit_batch || (state.epoch == state.step / per_epoch &&
+                                                       state.batch == state.step % per_epoch);
+  if (state.step < 0 || !matches) {
+    throw_error(ErrorCode::data, file, ": step ", state.step, " is not epoch ", state.epoch,
+                ", batch ", state.batch, " of epochs of ", per_epoch,
+                " batches; the file is damaged, or the data is not that of the run");
+  }
+  for (const char* name : {"window.steps", "epoch.steps"}) {
+    count_of(state, name, std::min(state.step, kLargestCount), 0, file);
+  }
+}
+
 void Trainer::restore(const LoadedCheckpoint& checkpoint) {
+  check_state(checkpoint.state, checkpoint.path + "/state.json");
   load_weights(params_, checkpoint.model, checkpoint.path + "/model.safetensors");
   std::vector<float> span(static_cast<size_t>(params_.span_count()), 0.0f);
   const size_t bytes = span.size() * sizeof(float);
@@ -93,9 +135,7 @@ void Trainer::restore(const LoadedCheckpoint& checkpoint) {
     context_.upload(params_.moment(i), span.data(), bytes);
   }
   const RunState& state = checkpoint.state;
-  step_ = drained_ = state.step;
-  epoch_ = state.epoch;
-  position_ = state.batch * static_cast<int64_t>(rule_.batch);
+  step_ = drained_ = saved_step_ = state.step;
   window_ = get_means(state, "window");
   epoch_means_ = get_means(state, "epoch");
   best_step_ = state.best_step;

@@ -55,6 +55,22 @@ TEST_F(GraphTraining, TwoHundredStepsGiveTheBitsOfPlainLaunches) {
   }
 }
 
+// Epochs of 5 steps, reports every 7 and saves every 4: chunks of 3 must end at each of them.
+TEST_F(GraphTraining, ChunksEndWhereTheHostHasSomethingToDo) {
+  for (const bool overfit_batch : {false, true}) {
+    RunConfig plain = config(0), graphs = config(3);
+    for (RunConfig* each : {&plain, &graphs}) {
+      each->train.epochs = 6;
+      each->train.overfit_batch = overfit_batch;
+      each->output.save_interval = 4;
+    }
+    const Result expected = train(plain), found = train(graphs);
+    EXPECT_EQ(expected.losses.size(), 30u / 7 + 6);
+    EXPECT_EQ(found.losses, expected.losses) << overfit_batch;
+    EXPECT_EQ(found.bytes, expected.bytes) << overfit_batch;
+  }
+}
+
 TEST_F(GraphTraining, EveryOrderThatTheGraphAllowsGivesTheSameBits) {
   RunConfig short_config = config(2);
   short_config.train.epochs = 4;
