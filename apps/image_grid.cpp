@@ -34,33 +34,58 @@ int64_t count_of(const std::vector<float>& images, const ImageShape& shape) {
   return static_cast<int64_t>(images.size()) / shape.size();
 }
 
+struct GridLayout {
+  int64_t columns = 0, scale = 0, cell_width = 0, cell_height = 0;
+  Picture picture;  // without its pixels
+};
+
+GridLayout layout_of(int64_t count, const ImageShape& shape, const GridStyle& style) {
+  ELBO_CHECK(count > 0, "grid: there is no image to show");
+  ELBO_CHECK(can_be_shown(shape), "grid: images have ", shape.channels,
+             " channels; expected 1 or 3");
+  ELBO_CHECK(style.columns > 0 && style.padding >= 0 && style.scale >= 0,
+             "grid: columns must be positive, padding and scale not negative");
+  GridLayout layout;
+  layout.columns = std::min(style.columns, count);
+  layout.scale = style.scale > 0 ? style.scale : grid_scale(shape);
+  layout.cell_width = shape.width * layout.scale;
+  layout.cell_height = shape.height * layout.scale;
+  const int64_t rows = (count + layout.columns - 1) / layout.columns;
+  Picture& picture = layout.picture;
+  picture.channels = shape.channels;
+  picture.width = layout.columns * (layout.cell_width + style.padding) + style.padding;
+  picture.height = rows * (layout.cell_height + style.padding) + style.padding;
+  check_png_size(picture);
+  return layout;
+}
+
 }  // namespace
+
+bool can_be_shown(const ImageShape& shape) { return shape.channels == 1 || shape.channels == 3; }
+
+int64_t grid_scale(const ImageShape& shape) {
+  const int64_t side = std::max(shape.height, shape.width);
+  return (kSmallestCell + side - 1) / side;
+}
+
+void check_grid(int64_t count, const ImageShape& shape, const GridStyle& style) {
+  layout_of(count, shape, style);
+}
 
 Picture image_grid(const std::vector<float>& images, const ImageShape& shape,
                    const GridStyle& style) {
   const int64_t count = count_of(images, shape);
-  ELBO_CHECK(count > 0, "grid: there is no image to show");
-  ELBO_CHECK(shape.channels == 1 || shape.channels == 3, "grid: images have ", shape.channels,
-             " channels; expected 1 or 3");
-  ELBO_CHECK(style.columns > 0 && style.padding >= 0 && style.scale >= 0,
-             "grid: columns must be positive, padding and scale not negative");
-  const int64_t columns = std::min(style.columns, count);
-  const int64_t rows = (count + columns - 1) / columns;
-  const int64_t scale =
-      style.scale > 0 ? style.scale : (kSmallestCell + shape.height - 1) / shape.height;
-  const int64_t cell_width = shape.width * scale, cell_height = shape.height * scale;
-  Picture picture;
-  picture.channels = shape.channels;
-  picture.width = columns * (cell_width + style.padding) + style.padding;
-  picture.height = rows * (cell_height + style.padding) + style.padding;
+  GridLayout layout = layout_of(count, shape, style);
+  Picture& picture = layout.picture;
   picture.pixels.assign(static_cast<size_t>(picture.width * picture.height * picture.channels),
                         style.background);
   for (int64_t i = 0; i < count; ++i) {
-    const int64_t left = style.padding + (i % columns) * (cell_width + style.padding);
-    const int64_t top = style.padding + (i / columns) * (cell_height + style.padding);
-    draw(picture, images.data() + i * shape.size(), shape, left, top, scale);
+    const int64_t column = i % layout.columns, row = i / layout.columns;
+    const int64_t left = style.padding + column * (layout.cell_width + style.padding);
+    const int64_t top = style.padding + row * (layout.cell_height + style.padding);
+    draw(picture, images.data() + i * shape.size(), shape, left, top, layout.scale);
   }
-  return picture;
+  return std::move(layout.picture);
 }
 
 Picture paired_grid(const std::vector<float>& originals, const std::vector<float>& results,

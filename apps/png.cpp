@@ -28,13 +28,18 @@ unsigned char* compress_with_zlib(unsigned char* data, int size, int* out_size, 
 
 namespace elbo {
 
-std::string png_bytes(const Picture& picture) {
+void check_png_size(const Picture& picture) {
   constexpr int64_t kLargest = int64_t{1} << 30;  // stb and zlib count in int
   const int64_t row_bytes = picture.width * picture.channels;
   ELBO_CHECK(picture.width > 0 && picture.height > 0 && row_bytes < kLargest &&
-                 row_bytes * picture.height < kLargest,
+                 picture.height < kLargest && row_bytes * picture.height < kLargest,
              "a picture of ", picture.width, " x ", picture.height,
              " pixels is too large for a PNG; show fewer images");
+}
+
+std::string png_bytes(const Picture& picture) {
+  check_png_size(picture);
+  const int64_t row_bytes = picture.width * picture.channels;
   int size = 0;
   const std::unique_ptr<unsigned char, decltype(&std::free)> bytes(
       stbi_write_png_to_mem(picture.pixels.data(), static_cast<int>(row_bytes),

@@ -47,6 +47,8 @@ int reconstruct(const Arguments& arguments) {
                 data.count(), ", the number of test images");
   }
   count = std::min(count, data.count() - first);
+  style.columns = std::min(style.columns, count);
+  check_grid(2 * count, run.image(), style);
   Inference& inference = run.inference();
   const RunConfig& config = run.config();
   const std::vector<float> originals =

@@ -43,6 +43,7 @@ int sample(const Arguments& arguments) {
   if (!run.model().variational()) {
     log.warning("a plain autoencoder has no prior: latents from N(0, I) may mean nothing to it");
   }
+  check_grid(count, run.image(), style);
   const std::vector<float> latents = run.inference().prior_latents(count, seed, temperature);
   file.write(image_grid(run.inference().decode(latents), run.image(), style));
   return 0;

@@ -147,9 +147,10 @@ int traverse(const Arguments& arguments) {
                                   ? parse_dims(arguments.text("--dims"), run.model().latent_dim())
                                   : order_by_kl(run, arguments.text("--data"), log);
   dims.resize(std::min(dims.size(), static_cast<size_t>(rows)));
-  const std::vector<float> base = base_latent(run, arguments);
   GridStyle style;
   style.columns = steps;
+  check_grid(std::ssize(dims) * steps, run.image(), style);
+  const std::vector<float> base = base_latent(run, arguments);
   file.write(image_grid(run.inference().decode(latent_rows(base, dims, range, steps)), run.image(),
                         style));
   return 0;

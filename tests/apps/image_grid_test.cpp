@@ -3,6 +3,7 @@
 #include <cmath>
 #include <random>
 
+#include "apps/train_pictures.h"
 #include "kernels/error.h"
 #include "tests/apps/png_reader.h"
 
@@ -51,6 +52,7 @@ TEST(ImageGrid, EnlargesByWholePixels) {
   style.scale = 0;  // at least 64 pixels high
   EXPECT_EQ(image_grid(std::vector<float>(784), {1, 28, 28}, style).height, 84);
   EXPECT_EQ(image_grid(std::vector<float>(4096), {1, 64, 64}, style).height, 64);
+  EXPECT_EQ(image_grid(std::vector<float>(4096), {1, 1, 4096}, style).height, 1);
 }
 
 TEST(ImageGrid, CutsOffValuesThatAreNoShades) {
@@ -66,6 +68,28 @@ TEST(ImageGrid, RefusesWhatDoesNotFit) {
   EXPECT_THROW(image_grid({1, 2, 3}, kTwoByTwo), Error);
   EXPECT_THROW(image_grid({1, 2}, {2, 1, 1}), Error);
   EXPECT_THROW(paired_grid({1}, {1, 2}, {1, 1, 1}, {}), Error);
+}
+
+TEST(ImageGrid, RefusesWhatNoPngCanHoldBeforeItIsMade) {
+  const ImageShape shape{1, 8, 8};
+  EXPECT_NO_THROW(check_grid(64, shape, {}));
+  EXPECT_THROW(check_grid(1 << 20, shape, {}), Error);
+  EXPECT_THROW(check_grid(int64_t{1} << 40, {1, 1, 1}, {}), Error);
+  EXPECT_THROW(check_grid(1, {2, 8, 8}, {}), Error);
+}
+
+TEST(ImageGrid, TrainingShowsFewerWhereImagesAreLarge) {
+  const auto bounded = [](const ImageShape& shape) {
+    const GridSize size = bounded_grid(shape, 64, 16);
+    EXPECT_NO_THROW(check_grid(size.count, shape, {size.columns}));
+    return std::pair(size.count, size.columns);
+  };
+  EXPECT_EQ(bounded({1, 28, 28}), std::pair(int64_t{64}, int64_t{16}));
+  EXPECT_EQ(bounded({3, 256, 256}), std::pair(int64_t{64}, int64_t{16}));
+  EXPECT_EQ(bounded({1, 1, 4096}), std::pair(int64_t{64}, int64_t{2}));
+  EXPECT_EQ(bounded({1, 4096, 1}), std::pair(int64_t{64}, int64_t{16}));
+  EXPECT_EQ(bounded({1, 2048, 2048}), std::pair(int64_t{4}, int64_t{4}));
+  EXPECT_EQ(bounded({1, 16384, 16384}), std::pair(int64_t{1}, int64_t{1}));
 }
 
 TEST(ImageGrid, PairsOriginalsWithResultsBelow) {
