@@ -55,6 +55,11 @@ std::vector<int64_t> order_by_kl(TrainedRun& run, const std::string& data_path, 
       run.inference().images(data, 0, count, run.config().data.binarise, run.config().train.seed);
   const int64_t dims = run.model().latent_dim();
   const std::vector<double> kl = importance(run.inference().encode(images), dims);
+  for (int64_t dim = 0; dim < dims; ++dim) {
+    if (std::isfinite(kl[static_cast<size_t>(dim)])) continue;
+    throw_error(ErrorCode::numeric, "the KL divergence of latent ", dim,
+                " is not finite: the model has diverged; use an earlier --checkpoint");
+  }
   std::vector<int64_t> order(static_cast<size_t>(dims));
   std::iota(order.begin(), order.end(), 0);
   std::sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {

@@ -1,6 +1,7 @@
 #include "models/inference.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "kernels/noise.h"
 #include "models/likelihood.h"
@@ -46,6 +47,11 @@ std::vector<float> Inference::in_batches(const std::vector<float>& input, int64_
       tape.keep(result);
     });
     context_.download(output.data() + first * out_size, result.data, result.bytes());
+  }
+  if (!std::all_of(output.begin(), output.end(),
+                   [](float value) { return std::isfinite(value); })) {
+    throw_error(ErrorCode::numeric,
+                "the model's output is not finite: it has diverged; use an earlier --checkpoint");
   }
   return output;
 }

@@ -11,6 +11,7 @@
 namespace elbo {
 
 // All arrays are row-major. Pictures are the mean of p(x | z), in [0, 1].
+// Errors    ErrorCode::numeric if the network's output is not finite, which would pass for black
 class Inference {
  public:
   Inference(Context& context, const Autoencoder& model);
