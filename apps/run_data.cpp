@@ -29,8 +29,9 @@ SpriteSplit sprite_split(const DataConfig& config) {
   }
   if (split.train == 0) split.train = std::max<int64_t>(kSpriteCount - split.test, 1);
   if (split.train > kSpriteCount - split.test) {
-    throw_error(ErrorCode::usage, "data.train_samples + data.test_samples is ",
-                split.train + split.test, ", but there are only ", kSpriteCount, " sprites");
+    throw_error(ErrorCode::usage, "data.train_samples is ", split.train,
+                " and data.test_samples is ", split.test, ", but there are only ", kSpriteCount,
+                " sprites");
   }
   return split;
 }

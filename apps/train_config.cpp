@@ -28,6 +28,13 @@ std::vector<CommandLineSetting> command_line_settings(const Arguments& arguments
   return settings;
 }
 
+// By its absolute name: a checkpoint may be named from within checkpoints/.
+std::string run_of_checkpoint(const std::string& path) {
+  std::filesystem::path name = std::filesystem::absolute(path).lexically_normal();
+  if (!name.has_filename()) name = name.parent_path();  // of "." in a checkpoint
+  return name.parent_path().parent_path().string();
+}
+
 // --resume says where: a run directory, one of its checkpoints, or nothing (then --out or --name do).
 ResumePoint find_resume_point(Fs& fs, const std::string& given, const RunConfig& config) {
   std::string path = given;
@@ -41,14 +48,14 @@ ResumePoint find_resume_point(Fs& fs, const std::string& given, const RunConfig&
   while (path.size() > 1 && path.ends_with('/')) path.pop_back();
   const std::string checkpoints = join_path(path, "checkpoints");
   ResumePoint point;
-  if (is_directory(fs, checkpoints)) {
+  if (leads_to_directory(fs, checkpoints)) {
     point.checkpoint = load_latest_checkpoint(fs, checkpoints);
     point.run_dir = path;
     return point;
   }
   if (exists(fs, join_path(path, "state.json"))) {
     point.checkpoint = load_checkpoint(fs, path);
-    point.run_dir = parent_path(parent_path(path));
+    point.run_dir = run_of_checkpoint(path);
     return point;
   }
   throw_error(ErrorCode::usage, "--resume: ", path,
