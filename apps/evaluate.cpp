@@ -1,4 +1,5 @@
 #include <cstdio>
+#include <optional>
 
 #include "apps/config_merge.h"
 #include "apps/evaluate_report.h"
@@ -18,6 +19,7 @@ struct Subject {
   std::string weights_path;
   SafetensorsFile weights;
   RunConfig config;
+  std::optional<ImageShape> image;  // known of a run
 };
 
 // Weights alone, such as a state_dict saved by PyTorch: the configuration is what --preset would give.
@@ -48,7 +50,7 @@ Subject open_subject(const Arguments& arguments, Log& log) {
   RunFiles files = read_run(real_fs(), run, checkpoint);
   for (const std::string& warning : files.checkpoint.warnings) log.warning(warning);
   return {join_path(files.checkpoint.path, "model.safetensors"), std::move(files.checkpoint.model),
-          std::move(files.config)};
+          std::move(files.config), files.image};
 }
 
 DataVariant trained_variant(Binarise binarise) {
@@ -63,7 +65,8 @@ DataVariant trained_variant(Binarise binarise) {
   throw Error("unknown binarisation");
 }
 
-AuditData open_data(const Arguments& arguments, const DataConfig& config, std::string& name) {
+AuditData open_data(const Arguments& arguments, const Subject& subject, std::string& name) {
+  const DataConfig& config = subject.config.data;
   const bool sprites = config.kind == DataKind::sprites && !arguments.has("--data");
   const DataVariant variant = arguments.has("--variant")
                                   ? parse_data_variant(arguments.text("--variant"))
@@ -83,6 +86,9 @@ AuditData open_data(const Arguments& arguments, const DataConfig& config, std::s
   if (limit == 0 && !arguments.has("--data")) limit = config.test_samples;
   const ImageSplit test = load_idx_set(real_fs(), directory).test;
   name = test.source;
+  if (subject.image) {
+    check_image_shape({test.channels, test.height, test.width}, *subject.image, test.source);
+  }
   return AuditData::from_split(test, variant, limit);
 }
 
@@ -130,7 +136,7 @@ int evaluate(const Arguments& arguments) {
   const Subject subject = open_subject(arguments, log);
   const ModelConfig& model = subject.config.model;
   const AuditNet net(subject.weights.view, subject.weights_path, model.activation);
-  const AuditData data = open_data(arguments, subject.config.data, about.data);
+  const AuditData data = open_data(arguments, subject, about.data);
   about.model = subject.weights_path;
   about.likelihood = model.likelihood;
   const AuditReport report =

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 
-#include "apps/image_grid.h"
 #include "apps/program.h"
 #include "apps/threads.h"
 #include "apps/trained_run.h"
@@ -13,10 +12,6 @@
 
 namespace elbo {
 namespace {
-
-constexpr int64_t kPictures = 64;         // in a grid of samples
-constexpr int64_t kReconstructions = 32;  // originals in a grid of reconstructions
-constexpr int64_t kReconstructionColumns = 16;
 
 RunDirMode directory_mode(const PlannedRun& plan, bool overwrite) {
   if (plan.resume) return RunDirMode::resume;
@@ -35,11 +30,15 @@ std::string model_text(const RunConfig& config, const Trainer& trainer) {
                      config.model.latent_dim, trainer.model().params().count());
 }
 
+std::string data_name(const DataConfig& config) {
+  return config.kind == DataKind::sprites ? "sprites" : config.path;
+}
+
 std::string data_text(const RunData& data, const DataConfig& config) {
   const ImageShape& shape = data.train.shape();
   return fmt::format("data: {} training and {} test images of {} x {} x {}, {}", data.train.count(),
                      data.test.count(), shape.channels, shape.height, shape.width,
-                     config.kind == DataKind::sprites ? "sprites" : config.path);
+                     data_name(config));
 }
 
 }  // namespace
@@ -60,6 +59,13 @@ TrainSession::TrainSession(Fs& fs, PlannedRun plan, bool overwrite, bool quiet)
   for (const std::string& warning : plan_.merged.warnings) log_.warning(warning);
   log_.open_file(fs, directory_.train_log(), plan_.resume ? OpenMode::append : OpenMode::create);
   log_.file_only("device: " + device_description(device_));
+  if (config_.output.sample_interval > 0) {
+    const std::string why_not = TrainPictures::why_not(data_.train.shape());
+    if (!why_not.empty()) log_.warning(why_not);
+    if (why_not.empty()) {
+      pictures_ = std::make_unique<TrainPictures>(fs, directory_, *inference_, config_, data_.test);
+    }
+  }
   if (plan_.resume) resume();
   RunFacts facts{program_arguments(),        config_.preset,     device_description(device_),
                  use_threads(plan_.threads), config_.train.seed, trainer_->step()};
@@ -68,12 +74,18 @@ TrainSession::TrainSession(Fs& fs, PlannedRun plan, bool overwrite, bool quiet)
   metrics_ = std::make_unique<MetricsWriter>(
       fs, directory_.metrics_jsonl(),
       plan_.resume ? std::optional(trainer_->step()) : std::nullopt);
+  if (metrics_->damaged_lines() > 0) {
+    log_.warning(fmt::format("{}: {} damaged lines were dropped", directory_.metrics_jsonl(),
+                             metrics_->damaged_lines()));
+  }
   checkpoints_ =
       std::make_unique<CheckpointWriter>(fs, directory_.checkpoints(), config_.output.keep);
 }
 
 void TrainSession::resume() {
   const LoadedCheckpoint& checkpoint = plan_.resume->checkpoint;
+  check_image_shape(data_.train.shape(), get_image_shape(checkpoint.state, checkpoint.path),
+                    data_name(config_.data));
   trainer_->restore(checkpoint);
   for (const std::string& warning : checkpoint.warnings) log_.warning(warning);
   log_.note(fmt::format("resumed from {} after step {}", checkpoint.path, trainer_->step()));
@@ -102,8 +114,17 @@ int TrainSession::run() {
     return finish(trainer_->run(*this));
   } catch (const std::exception& error) {
     progress_.finish();
-    record_->end("failed", trainer_->step(), error.what());
+    record_failure(error.what());
     throw;
+  }
+}
+
+// Whatever ended the run may also be in the way of saying so, and must not be hidden by that.
+void TrainSession::record_failure(const std::string& error) {
+  try {
+    record_->end("failed", trainer_->step(), error);
+  } catch (const std::exception& second) {
+    log_.warning(fmt::format("{} still says running: {}", directory_.run_json(), second.what()));
   }
 }
 
@@ -156,13 +177,11 @@ void TrainSession::on_report(const StepReport& report) {
 }
 
 void TrainSession::on_epoch_end(const EpochReport& report) {
-  const int64_t per_epoch = trainer_->steps_per_epoch();
-  const int64_t epoch = (report.step + per_epoch - 1) / per_epoch;  // an unfinished one counts
-  MetricFields fields = {{"epoch", epoch},
+  MetricFields fields = {{"epoch", report.epoch},
                          {"train_loss", report.train.loss},
                          {"train_recon", report.train.recon},
                          {"train_kl", report.train.kl}};
-  std::string text = fmt::format("epoch {}: train {}", epoch, means_text(report.train));
+  std::string text = fmt::format("epoch {}: train {}", report.epoch, means_text(report.train));
   if (report.test.steps > 0) {
     fields.insert(fields.end(), {{"test_loss", report.test.loss},
                                  {"test_recon", report.test.recon},
@@ -171,25 +190,17 @@ void TrainSession::on_epoch_end(const EpochReport& report) {
   }
   metrics_->append(report.step, fields);
   log_.note(text);
-  const int64_t interval = config_.output.sample_interval;
-  if (interval > 0 && (epoch % interval == 0 || trainer_->finished())) write_pictures(epoch);
 }
 
-// The same latents and the same test images every time, so that epochs can be compared.
-void TrainSession::write_pictures(int64_t epoch) {
-  const std::string name = fmt::format("epoch_{:04d}.png", epoch);
-  const ImageShape& shape = data_.test.shape();
-  const uint64_t seed = config_.train.seed;
-  const std::vector<float> samples = inference_->decode(inference_->prior_latents(kPictures, seed));
-  write_png(fs_, join_path(directory_.samples(), name), image_grid(samples, shape));
-  const int64_t count = std::min(kReconstructions, data_.test.count());
-  const std::vector<float> originals =
-      inference_->images(data_.test, 0, count, config_.data.binarise, seed);
-  GridStyle style;
-  style.columns = kReconstructionColumns;
-  write_png(
-      fs_, join_path(directory_.reconstructions(), name),
-      paired_grid(originals, inference_->decode(inference_->encode(originals).mean), shape, style));
+// Pictures are for people and can be made again: they must not cost the run.
+void TrainSession::on_epoch_done(const EpochReport& report) {
+  const int64_t interval = config_.output.sample_interval;
+  if (!pictures_ || (report.epoch % interval != 0 && !trainer_->finished())) return;
+  try {
+    pictures_->write(report.epoch);
+  } catch (const std::exception& error) {
+    log_.warning(fmt::format("no pictures of epoch {}: {}", report.epoch, error.what()));
+  }
 }
 
 void TrainSession::on_save(bool is_best) {

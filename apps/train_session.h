@@ -13,6 +13,7 @@
 #include "apps/run_data.h"
 #include "apps/run_record.h"
 #include "apps/train_config.h"
+#include "apps/train_pictures.h"
 #include "engine/io/log.h"
 #include "engine/io/metrics.h"
 #include "engine/io/progress.h"
@@ -35,13 +36,14 @@ class TrainSession : public TrainObserver {
   void on_report(const StepReport& report) override;
   void on_epoch_end(const EpochReport& report) override;
   void on_save(bool is_best) override;
+  void on_epoch_done(const EpochReport& report) override;
   bool stop_requested() override;
 
  private:
   void resume();
   void announce();
   int finish(bool to_the_end);
-  void write_pictures(int64_t epoch);
+  void record_failure(const std::string& error);
   int64_t images_done() const;
 
   Fs& fs_;
@@ -54,6 +56,7 @@ class TrainSession : public TrainObserver {
   std::unique_ptr<Trainer> trainer_;
   std::unique_ptr<Inference> inference_;
   RunDir directory_;
+  std::unique_ptr<TrainPictures> pictures_;  // null: none are wanted, or none can be made
   std::unique_ptr<RunRecord> record_;
   std::unique_ptr<MetricsWriter> metrics_;
   std::unique_ptr<CheckpointWriter> checkpoints_;

@@ -15,7 +15,7 @@ constexpr int64_t kLargestSide = 16384;  // of an image; keeps a damaged file fr
 LoadedCheckpoint load_named_checkpoint(Fs& fs, const std::string& run_dir,
                                        const std::string& which) {
   const std::string directory = join_path(run_dir, "checkpoints");
-  if (!is_directory(fs, directory)) {
+  if (!leads_to_directory(fs, directory)) {
     throw_error(ErrorCode::usage, "--run ", run_dir,
                 ": holds no checkpoints/; give the directory that elbo train --out wrote");
   }
@@ -24,7 +24,14 @@ LoadedCheckpoint load_named_checkpoint(Fs& fs, const std::string& run_dir,
     throw_error(ErrorCode::usage, "--checkpoint: found ", in_quotes(which),
                 ", expected latest, best or a name in checkpoints/ like ", checkpoint_name(938));
   }
-  return load_checkpoint(fs, join_path(directory, which));
+  const std::string path = join_path(directory, which);
+  if (which == "best" && !exists(fs, path)) {
+    throw_error(
+        ErrorCode::data, directory,
+        " holds no best checkpoint; training marks one after an epoch that ends with a pass "
+        "over the test set (--eval-interval). Use --checkpoint latest");
+  }
+  return load_checkpoint(fs, path);
 }
 
 int64_t image_side(const RunState& state, const std::string& name, const std::string& checkpoint) {
@@ -49,6 +56,14 @@ ImageShape get_image_shape(const RunState& state, const std::string& checkpoint)
   return {image_side(state, "image.channels", checkpoint),
           image_side(state, "image.height", checkpoint),
           image_side(state, "image.width", checkpoint)};
+}
+
+void check_image_shape(const ImageShape& found, const ImageShape& expected,
+                       const std::string& whose) {
+  if (found == expected) return;
+  throw_error(ErrorCode::data, whose, ": images are ", found.channels, " x ", found.height, " x ",
+              found.width, "; the model was trained on ", expected.channels, " x ", expected.height,
+              " x ", expected.width);
 }
 
 RunFiles read_run(Fs& fs, const std::string& run_dir, const std::string& which) {
@@ -106,13 +121,7 @@ ImageData open_test_images(TrainedRun& run, const std::string& other_directory) 
     config.test_samples = 0;
   }
   ImageData data = open_test_data(run.context(), real_fs(), config);
-  const ImageShape &found = data.shape(), &expected = run.image();
-  if (found.channels != expected.channels || found.height != expected.height ||
-      found.width != expected.width) {
-    throw_error(ErrorCode::data, config.path, ": images are ", found.channels, " x ", found.height,
-                " x ", found.width, "; the model was trained on ", expected.channels, " x ",
-                expected.height, " x ", expected.width);
-  }
+  check_image_shape(data.shape(), run.image(), config.path);
   return data;
 }
 

@@ -30,6 +30,10 @@ RunFiles read_run(Fs& fs, const std::string& run_dir, const std::string& which =
 void put_image_shape(RunState& state, const ImageShape& shape);
 ImageShape get_image_shape(const RunState& state, const std::string& checkpoint);
 
+// Throws ErrorCode::data beginning with `whose` unless the shapes are the same.
+void check_image_shape(const ImageShape& found, const ImageShape& expected,
+                       const std::string& whose);
+
 // The flags of a subcommand that opens a run: --run, --checkpoint, its own, --device, --threads.
 std::vector<Flag> with_run_flags(const std::vector<Flag>& own);
 

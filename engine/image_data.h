@@ -14,6 +14,7 @@ namespace elbo {
 struct ImageShape {
   int64_t channels = 1, height = 0, width = 0;
   int64_t size() const { return channels * height * width; }
+  bool operator==(const ImageShape&) const = default;
 };
 
 class ImageData {
