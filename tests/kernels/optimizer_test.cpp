@@ -235,7 +235,7 @@ TEST_P(Optimizer, MovesTheStateOnWhenAsked) {
     const auto moved = run(&rule, 0);
     for (int64_t i = 0; i < n; ++i) {
       const float once = values[i] - kLearningRate * grads[i];
-      ASSERT_NEAR(moved[i], once - 0.25f * grads[i], 2e-7) << i << " of " << n;  // two roundings
+      ASSERT_NEAR(moved[i], once - 0.25f * grads[i], 0x1p-21) << i << " of " << n;  // two roundings
     }
     for_each_order(device(), [&] { return run(&rule, 0); });
   }
