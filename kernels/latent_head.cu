@@ -56,7 +56,7 @@ constexpr int kColumns = 8;  // of stats that a warp sums at a time: enough load
 // 32nd element, or every 32nd vector of four, from l on. All lanes get all sums.
 template <int Step>
 __device__ void dot_products(const float* x, const float* weight, int64_t in, int count,
-                             float* sums) {
+                             float (&sums)[kColumns]) {
   struct alignas(Step * sizeof(float)) Piece {
     float v[Step];
   };
