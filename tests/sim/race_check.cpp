@@ -107,8 +107,11 @@ void remember(Cell& cell, uint8_t bytes, const Touch& touch) {
     cell.write = now;
     return;
   }
-  if (cell.reads[0].block == now.block && cell.reads[0].thread / 32 != now.thread / 32) {
-    cell.reads[1] = cell.reads[0];
+  const Access& latest = cell.reads[0];
+  if (latest.block != now.block) {
+    cell.reads[2] = latest;
+  } else if (latest.thread / 32 != now.thread / 32) {
+    cell.reads[1] = latest;
   }
   cell.reads[0] = now;
 }

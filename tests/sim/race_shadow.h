@@ -21,13 +21,13 @@ struct Access {
 
   Access() : epoch(0), clock(0), fences(0), thread(0), bytes(0), atomic(0) {}
 };
-static_assert(sizeof(Access) == 16, "the shadow is 24 times the memory it watches as it is");
+static_assert(sizeof(Access) == 16, "the shadow is 32 times the memory it watches as it is");
 
 inline constexpr size_t kGrain = 2;  // bytes per cell: the smallest element that threads share out
 
 struct Cell {
   Access write;
-  Access reads[2];  // the latest, and the latest of another warp
+  Access reads[3];  // the latest; the latest of another warp of its block, and of another block
 };
 
 // Shadow of one range of memory. Pages that nobody touches cost nothing.

@@ -175,6 +175,31 @@ TEST_F(LastBlockTest, ReportsAMissingFence) {
   }
 }
 
+template <bool Fences>
+__global__ void last_block_overwrites_kernel(float* state, unsigned* ticket, float* out) {
+  out[blockIdx.x] = state[0];
+  if (Fences) __threadfence();
+  if (atomicAdd(ticket, 1u) != gridDim.x - 1) return;
+  if (Fences) __threadfence();
+  state[0] = 2.0f;
+  *ticket = 0;
+}
+
+// The last block has read the place itself, later than all others.
+TEST_F(RaceTest, ReportsAWriteOverWhatOtherBlocksRead) {
+  DeviceArray<float> state(1), out(5);
+  DeviceArray<unsigned> ticket(1);
+  const auto run = [&](void (*kernel)(float*, unsigned*, float*)) {
+    return reports_of(
+        [&] { gpu::launch(kernel, 5, 1, 0, nullptr, state.data(), ticket.data(), out.data()); });
+  };
+  for (const char* order : {"forward", "reverse", "random:1"}) {
+    use_order(order);
+    EXPECT_EQ(run(last_block_overwrites_kernel<true>), "");
+    EXPECT_REPORT(run(last_block_overwrites_kernel<false>), "race: write after read");
+  }
+}
+
 __global__ void fill_kernel(float* out, float value) { out[threadIdx.x] = value; }
 
 // The scheduler draws its random orders from this template too, and the linker keeps one copy of
