@@ -67,7 +67,8 @@ void record_reparam_kl(Tape& tape, const Tensor& stats, const Tensor& z, const N
 
 LatentSample reparam_kl(Tape& tape, const Tensor& stats, const NoiseSource& noise,
                         const RowWeight& kl_weight) {
-  const auto [z, kl] = new_sample(tape, "reparam_kl", stats, kl_weight);
+  const LatentSample sample = new_sample(tape, "reparam_kl", stats, kl_weight);
+  const Tensor z = sample.z, kl = sample.kl;
   tape.op("reparam_kl", {stats}, {z, kl}, [&](const Exec& exec) {
     with_element_type("reparam_kl", stats, [&]<class T>(T) {
       const Halves<T> in(stats);
@@ -84,14 +85,15 @@ LatentSample reparam_kl(Tape& tape, const Tensor& stats, const NoiseSource& nois
     });
   });
   record_reparam_kl(tape, stats, z, noise, kl_weight);
-  return {z, kl};
+  return sample;
 }
 
 LatentSample latent_head(Tape& tape, ParamStore& params, const Tensor& x, ParamStore::Id weight,
                          ParamStore::Id bias, const NoiseSource& noise,
                          const RowWeight& kl_weight) {
   const Tensor stats = record_linear(tape, params, x, weight, &bias);
-  const auto [z, kl] = new_sample(tape, "latent_head", stats, kl_weight);
+  const LatentSample sample = new_sample(tape, "latent_head", stats, kl_weight);
+  const Tensor z = sample.z, kl = sample.kl;
   tape.op("latent_head", {x}, {stats, z, kl}, [&](const Exec& exec) {
     with_element_type("latent_head", x, [&]<class T>(T) {
       LatentHeadForward<T> args{};
@@ -109,7 +111,7 @@ LatentSample latent_head(Tape& tape, ParamStore& params, const Tensor& x, ParamS
     });
   });
   record_reparam_kl(tape, stats, z, noise, kl_weight);
-  return {z, kl};
+  return sample;
 }
 
 Tensor posterior_mean(Tape& tape, const Tensor& stats) {
