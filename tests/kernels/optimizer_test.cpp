@@ -235,7 +235,8 @@ TEST_P(Optimizer, MovesTheStateOnWhenAsked) {
     const auto moved = run(&rule, 0);
     for (int64_t i = 0; i < n; ++i) {
       const float once = values[i] - kLearningRate * grads[i];
-      ASSERT_NEAR(moved[i], once - 0.25f * grads[i], 0x1p-21) << i << " of " << n;  // two roundings
+      // Two roundings of values below 4, half an ulp of 2^-22 each on either side.
+      ASSERT_NEAR(moved[i], once - 0.25f * grads[i], 0x1p-21) << i << " of " << n;
     }
     for_each_order(device(), [&] { return run(&rule, 0); });
   }
