@@ -159,6 +159,8 @@ template size_t linear_aux_bytes<double>(const Exec&, int64_t, int64_t, Activati
 // Every activation can follow a product of ours: as an epilogue or as one pass over dx.
 bool linear_can_fuse(const Exec&, Activation) { return true; }
 
+bool linear_weight_takes_bias(const Exec& exec) { return exec.on_cuda(); }
+
 void linear_forward(const Exec& exec, const LinearForward& args) {
   if (!has_forward_product(exec, args)) return;
 #ifdef ELBO_HAS_CUDA

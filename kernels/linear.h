@@ -101,4 +101,9 @@ void linear_backward_weight(const Exec& exec, const BasicLinearBackwardWeight<do
 // Whether linear_backward_data can take this activation as `input`, with GradMode::write.
 bool linear_can_fuse(const Exec& exec, Activation activation);
 
+// Who should sum dy into a bias gradient when both could: linear_backward_weight, which reads all of dy
+// anyway, or linear_backward_data as part of undoing the activation. CUDA: the former, whose sums ride
+// in the product. CPU: the latter, where the pass over dx exists already.
+bool linear_weight_takes_bias(const Exec& exec);
+
 }  // namespace elbo

@@ -94,12 +94,11 @@ void backward_data(Tape& tape, const LinearCall& call, const Tensor& dz) {
   const Epilogue* producer = tape.take_epilogue(call.x);
   const GradSlot slot = tape.grad_slot(call.x);
   if (!slot) return;
-  GradMode bias_mode = GradMode::write;
-  Tensor aux;
-  if (producer) {
-    aux = producer->aux;
-    if (producer->has_bias) bias_mode = producer->params->next_grad_mode(producer->bias.index);
-  }
+  const bool with_bias =
+      producer && producer->has_bias && !linear_weight_takes_bias(tape.context().exec());
+  const GradMode bias_mode =
+      with_bias ? producer->params->next_grad_mode(producer->bias.index) : GradMode::write;
+  const Tensor aux = producer ? producer->aux : Tensor{};
   if (bias_mode == GradMode::add) tape.join();
   tape.op("linear_dinput", {dz, call.x, aux, slot.dx}, {slot.dx}, [&](const Exec& exec) {
     with_element_type("linear", call.x, [&]<class T>(T) {
@@ -108,7 +107,7 @@ void backward_data(Tape& tape, const LinearCall& call, const Tensor& dz) {
         input.activation = producer->activation;
         input.y = call.x.as<T>();
         input.aux = aux.data;
-        input.dbias = producer->has_bias ? producer->bias.grad.as<T>() : nullptr;
+        input.dbias = with_bias ? producer->bias.grad.as<T>() : nullptr;
         input.dbias_mode = bias_mode;
       }
       BasicLinearBackwardData<T> args{};
@@ -131,7 +130,9 @@ void backward(Tape& tape, const LinearCall& call) {
   const bool linear_output = call.activation == Activation::identity;
   const bool undone = tape.epilogue_taken(call.y);
   if (!linear_output && !undone) backward_activation(tape, call, *dy);
-  backward_weight(tape, call, *dy, call.has_bias && linear_output);
+  const bool bias_is_left =
+      linear_output || (undone && linear_weight_takes_bias(tape.context().exec()));
+  backward_weight(tape, call, *dy, call.has_bias && bias_is_left);
   backward_data(tape, call, *dy);
 }
 

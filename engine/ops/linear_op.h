@@ -4,8 +4,9 @@
 //
 // Shapes    x [B, in]; weight [out, in], bias [out] (PyTorch's order); y [B, out]
 // Gradient  dz = dy * act'(.);  dx = dz W;  dW = dz^T x;  db = sum over rows of dz
-//           The activation's backward and db ride in the epilogue of the product that computes dy
-//           whenever y has one consumer and that consumer is linear too.
+//           Whenever y has one consumer and that is linear too, the activation's backward rides in
+//           the epilogue of the product that computes dy, and db there or in the product for dW
+//           (linear_weight_takes_bias in kernels/linear.h).
 // Errors    elbo::Error if shapes disagree
 #pragma once
 
