@@ -19,6 +19,10 @@ using Stream = CUstream_st*;
 // and uses the tensor cores; sums stay fp32. The CPU knows fp32 only.
 enum class ProductPrecision : int { fp32, tf32 };
 
+// Which kernels compute those that both can on CUDA: the library's, or ours on tensor cores (tf32 only;
+// matrices of bf16 always use ours). automatic goes by the batch, see linear_uses_tensor_cores().
+enum class ProductKernels : int { automatic, vendor, own };
+
 struct GemmHandles;  // vendor handles and cached primitives, see kernels/gemm.h
 
 // Work space of one stream. Two streams that run at the same time need one each.
@@ -37,6 +41,7 @@ struct Exec {
   Scratch scratch;
   GemmHandles* gemm = nullptr;
   ProductPrecision products = ProductPrecision::fp32;
+  ProductKernels product_kernels = ProductKernels::automatic;
 
   bool on_cuda() const { return device == Device::cuda; }
 };

@@ -3,12 +3,17 @@
 #include "kernels/linear.h"
 
 #include <algorithm>
+#include <array>
+#include <type_traits>
 
 #include "kernels/activation_op.h"
 #include "kernels/elementwise.h"
 #include "kernels/error.h"
 #include "kernels/linear_backends.h"
 #include "kernels/sums.h"
+#ifdef ELBO_HAS_CUDA
+#include "kernels/tensor_linear.h"
+#endif
 
 namespace elbo {
 namespace {
@@ -147,23 +152,59 @@ template void bias_gradient(const Exec&, const BasicLinearBackwardWeight<double>
 template <class T>
 size_t linear_aux_bytes(const Exec& exec, int64_t batch, int64_t out, Activation activation) {
   if (needs_pre_activation(activation)) return static_cast<size_t>(batch * out) * sizeof(T);
-  if (exec.on_cuda() && activation == Activation::relu) {
+  if (exec.on_cuda() && activation == Activation::relu &&
+      !linear_uses_tensor_cores<T>(exec, batch)) {
     return static_cast<size_t>(batch) * relu_mask_row_bytes(out);
   }
   return 0;
 }
 
+template size_t linear_aux_bytes<bf16>(const Exec&, int64_t, int64_t, Activation);
 template size_t linear_aux_bytes<float>(const Exec&, int64_t, int64_t, Activation);
 template size_t linear_aux_bytes<double>(const Exec&, int64_t, int64_t, Activation);
+
+template <>
+bool linear_uses_tensor_cores<bf16>(const Exec& exec, int64_t) {
+  return exec.on_cuda();
+}
+template <>
+bool linear_uses_tensor_cores<double>(const Exec&, int64_t) {
+  return false;
+}
+template <>
+bool linear_uses_tensor_cores<float>(const Exec& exec, int64_t batch) {
+  // The library's large tiles win from some size on. A guess until it has been measured.
+  constexpr int64_t kMostRows = 1024;
+  if (!exec.on_cuda() || exec.products == ProductPrecision::fp32) return false;
+  return exec.product_kernels == ProductKernels::own ||
+         (exec.product_kernels == ProductKernels::automatic && batch <= kMostRows);
+}
 
 // Every activation can follow a product of ours: as an epilogue or as one pass over dx.
 bool linear_can_fuse(const Exec&, Activation) { return true; }
 
 bool linear_weight_takes_bias(const Exec& exec) { return exec.on_cuda(); }
 
+#ifdef ELBO_HAS_CUDA
+namespace {
+
+template <class T>
+void backward_data_on_tensor_cores(const Exec& exec, const BasicLinearBackwardData<T>& a) {
+  tensor_core::linear_backward_data(exec, a);
+  if (!a.input || !a.input->dbias) return;
+  const T* dx = a.dx;
+  sum_cols(exec, a.batch, a.in, dx, a.input->dbias, 1.0f, a.input->dbias_mode);
+}
+
+}  // namespace
+#endif
+
 void linear_forward(const Exec& exec, const LinearForward& args) {
   if (!has_forward_product(exec, args)) return;
 #ifdef ELBO_HAS_CUDA
+  if (linear_uses_tensor_cores<float>(exec, args.batch)) {
+    return tensor_core::linear_forward(exec, args);
+  }
   if (exec.on_cuda()) return cublaslt::linear_forward(exec, args);
 #endif
 #ifdef ELBO_HAS_ONEDNN
@@ -175,6 +216,9 @@ void linear_forward(const Exec& exec, const LinearForward& args) {
 void linear_backward_data(const Exec& exec, const LinearBackwardData& args) {
   if (!has_backward_data_product(exec, args)) return;
 #ifdef ELBO_HAS_CUDA
+  if (linear_uses_tensor_cores<float>(exec, args.batch)) {
+    return backward_data_on_tensor_cores(exec, args);
+  }
   if (exec.on_cuda()) return cublaslt::linear_backward_data(exec, args);
 #endif
 #ifdef ELBO_HAS_ONEDNN
@@ -186,6 +230,9 @@ void linear_backward_data(const Exec& exec, const LinearBackwardData& args) {
 void linear_backward_weight(const Exec& exec, const LinearBackwardWeight& args) {
   if (!has_backward_weight_product(exec, args)) return;
 #ifdef ELBO_HAS_CUDA
+  if (linear_uses_tensor_cores<float>(exec, args.batch)) {
+    return tensor_core::linear_backward_weights(exec, &args, 1);
+  }
   if (exec.on_cuda()) return cublaslt::linear_backward_weight(exec, args);
 #endif
 #ifdef ELBO_HAS_ONEDNN
@@ -208,5 +255,72 @@ void linear_backward_weight(const Exec& exec, const BasicLinearBackwardWeight<do
   ELBO_CHECK(!exec.on_cuda(), "linear_backward_weight: double runs on the CPU only");
   if (has_backward_weight_product(exec, args)) reference::linear_backward_weight(exec, args);
 }
+
+// bf16 has no other implementation than tensor cores; they take empty inner dimensions as they are.
+namespace {
+void check_bf16(const char* op, const Exec& exec) {
+  if (!exec.on_cuda()) {
+    throw_error(ErrorCode::usage, op, ": products of bf16 matrices need CUDA");
+  }
+}
+}  // namespace
+
+void linear_forward([[maybe_unused]] const Exec& exec, const BasicLinearForward<bf16>& args) {
+  check_bf16("linear_forward", exec);
+  check_forward(exec, args);
+#ifdef ELBO_HAS_CUDA
+  if (args.batch > 0 && args.out > 0) tensor_core::linear_forward(exec, args);
+#endif
+}
+
+void linear_backward_data(const Exec& exec, const BasicLinearBackwardData<bf16>& args) {
+  check_bf16("linear_backward_data", exec);
+  check_backward_data(exec, args);
+#ifdef ELBO_HAS_CUDA
+  if (args.batch > 0 && args.in > 0) backward_data_on_tensor_cores(exec, args);
+#endif
+}
+
+void linear_backward_weight(const Exec& exec, const BasicLinearBackwardWeight<bf16>& args) {
+  check_bf16("linear_backward_weight", exec);
+  check_backward_weight(exec, args);
+#ifdef ELBO_HAS_CUDA
+  if (args.out > 0) tensor_core::linear_backward_weights(exec, &args, 1);
+#endif
+}
+
+template <class T>
+void linear_backward_weights(const Exec& exec, const BasicLinearBackwardWeight<T>* layers,
+                             int64_t count) {
+#ifdef ELBO_HAS_CUDA
+  if constexpr (!std::is_same_v<T, double>) {
+    std::array<BasicLinearBackwardWeight<T>, tensor_core::kMostLayers> group;
+    int grouped = 0;
+    for (int64_t i = 0; i < count; ++i) {
+      const auto& layer = layers[i];
+      const bool fits = linear_uses_tensor_cores<T>(exec, layer.batch) && layer.batch > 0 &&
+                        layer.in > 0 && layer.out > 0;
+      if (!fits) {
+        linear_backward_weight(exec, layer);
+        continue;
+      }
+      check_backward_weight(exec, layer);
+      group[grouped++] = layer;
+      if (grouped < tensor_core::kMostLayers) continue;
+      tensor_core::linear_backward_weights(exec, group.data(), grouped);
+      grouped = 0;
+    }
+    if (grouped > 0) tensor_core::linear_backward_weights(exec, group.data(), grouped);
+    return;
+  }
+#endif
+  for (int64_t i = 0; i < count; ++i) linear_backward_weight(exec, layers[i]);
+}
+
+template void linear_backward_weights(const Exec&, const BasicLinearBackwardWeight<float>*,
+                                      int64_t);
+template void linear_backward_weights(const Exec&, const BasicLinearBackwardWeight<double>*,
+                                      int64_t);
+template void linear_backward_weights(const Exec&, const BasicLinearBackwardWeight<bf16>*, int64_t);
 
 }  // namespace elbo

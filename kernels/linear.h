@@ -10,10 +10,12 @@
 //           applied act' (this header's `input` fusion, or activation_backward_bias).
 //           GradMode::add adds to what the buffer holds; dx with `input` must be GradMode::write.
 // Work      one product each. CUDA: bias, ReLU, its mask and the bias gradients ride in cuBLASLt
-//           epilogues; what an epilogue cannot do is one more pass. CPU: oneDNN adds the bias;
+//           epilogues; what an epilogue cannot do is one more pass. With TF32 and bf16 our own kernels
+//           (tensor_linear.h) take small batches, and all of it rides in theirs. CPU: oneDNN adds the bias;
 //           activations and bias gradients are one pass each over cache-resident data.
-// Numerics  fp32 products with fp32 accumulation (never TF32), in an order that depends on the shape
-//           and the thread count only. The double overloads run plain loops on the CPU and are the
+// Numerics  fp32 sums in an order that depends on the shape and the thread count only. Products of
+//           fp32 numbers, rounded to TF32 first only if exec.products says so; or of bf16 numbers, on
+//           CUDA, with fp32 biases and weight gradients. The double overloads run plain loops on the CPU and are the
 //           oracle of tests and gradient checks. NaN passes through every activation on the CPU.
 // Scratch   products may use up to kGemmWorkspaceBytes from the start of exec.scratch, as every other
 //           launcher may: nothing in scratch outlives the launch that wrote it, and the launches of
@@ -28,6 +30,7 @@
 
 #include "kernels/activation.h"
 #include "kernels/exec.h"
+#include "kernels/storage.h"
 
 namespace elbo {
 
@@ -38,7 +41,7 @@ template <class T>
 struct BasicLinearForward {
   const T* x;
   const T* weight;
-  const T* bias = nullptr;
+  const Compute<T>* bias = nullptr;
   T* y;
   void* aux = nullptr;  // linear_aux_bytes(), 16-byte aligned; null when nothing goes backward
   int64_t batch, in, out;
@@ -47,7 +50,7 @@ struct BasicLinearForward {
 
 // What forward saves for backward besides y.
 //   SiLU, GELU      the pre-activation, [B, out] like y
-//   ReLU on CUDA    cuBLASLt's mask: bit b*ld + o is set where the pre-activation is positive,
+//   ReLU on CUDA    by cuBLASLt: its mask, bit b*ld + o is set where the pre-activation is positive,
 //                   ld = out rounded up to a multiple of 128, least significant bit of a byte first
 //   otherwise       nothing (0 bytes)
 template <class T = float>
@@ -57,9 +60,9 @@ size_t linear_aux_bytes(const Exec& exec, int64_t batch, int64_t out, Activation
 template <class T>
 struct BasicInputActivation {
   Activation activation = Activation::identity;
-  const T* y = nullptr;       // x itself: the producer's activated output
-  const void* aux = nullptr;  // what the producer's linear_forward saved
-  T* dbias = nullptr;         // the producer's bias gradient [in], null if it has no bias
+  const T* y = nullptr;         // x itself: the producer's activated output
+  const void* aux = nullptr;    // what the producer's linear_forward saved
+  Compute<T>* dbias = nullptr;  // the producer's bias gradient [in], null if it has no bias
   GradMode dbias_mode = GradMode::write;
 };
 
@@ -77,9 +80,9 @@ template <class T>
 struct BasicLinearBackwardWeight {
   const T* x;
   const T* dy;
-  T* dweight;
+  Compute<T>* dweight;
   GradMode mode = GradMode::write;
-  T* dbias = nullptr;
+  Compute<T>* dbias = nullptr;
   GradMode dbias_mode = GradMode::write;
   int64_t batch, in, out;
 };
@@ -90,13 +93,27 @@ using LinearBackwardData = BasicLinearBackwardData<float>;
 using LinearBackwardWeight = BasicLinearBackwardWeight<float>;
 
 void linear_forward(const Exec& exec, const BasicLinearForward<float>& args);
+void linear_forward(const Exec& exec, const BasicLinearForward<bf16>& args);
 void linear_forward(const Exec& exec, const BasicLinearForward<double>& args);
 
 void linear_backward_data(const Exec& exec, const BasicLinearBackwardData<float>& args);
+void linear_backward_data(const Exec& exec, const BasicLinearBackwardData<bf16>& args);
 void linear_backward_data(const Exec& exec, const BasicLinearBackwardData<double>& args);
 
 void linear_backward_weight(const Exec& exec, const BasicLinearBackwardWeight<float>& args);
+void linear_backward_weight(const Exec& exec, const BasicLinearBackwardWeight<bf16>& args);
 void linear_backward_weight(const Exec& exec, const BasicLinearBackwardWeight<double>& args);
+
+// The weight and bias gradients of `count` layers. T is float, double or bf16. In one launch per 16
+// layers where products are on tensor cores, one by one elsewhere.
+template <class T>
+void linear_backward_weights(const Exec& exec, const BasicLinearBackwardWeight<T>* layers,
+                             int64_t count);
+
+// Whether products of this many rows are computed by our own tensor-core kernels. By the batch alone,
+// so that all layers of a step agree on what forward keeps for backward. T is float, double or bf16.
+template <class T>
+bool linear_uses_tensor_cores(const Exec& exec, int64_t batch);
 
 // Whether linear_backward_data can take this activation as `input`, with GradMode::write.
 bool linear_can_fuse(const Exec& exec, Activation activation);

@@ -9,10 +9,13 @@ constexpr double kTf32Tolerance = 0x1p-10 + oracle::kTolerance;
 
 class LinearTf32Test : public LinearTest {
  protected:
-  Exec tf32() {
-    Exec copy = exec();
-    copy.products = ProductPrecision::tf32;
-    return copy;
+  // The library's products, and ours.
+  std::vector<Exec> tf32() {
+    std::vector<Exec> both(2, exec());
+    for (Exec& each : both) each.products = ProductPrecision::tf32;
+    both[0].product_kernels = ProductKernels::vendor;
+    both[1].product_kernels = ProductKernels::own;
+    return both;
   }
 
   std::vector<float> forward(const Exec& e, const LinearShape& s, const std::vector<float>& x,
@@ -28,21 +31,27 @@ class LinearTf32Test : public LinearTest {
                                     .out = s.out});
     return y.download();
   }
+
+  void check_backward(const Exec& e);
 };
 
 TEST_P(LinearTf32Test, ForwardIsTheProductOfRoundedOperands) {
   Numbers numbers(11);
-  bool differs = false;
-  for (const LinearShape& s : kShapes) {
-    const auto x = numbers(s.batch * s.in), w = numbers(s.in * s.out), bias = numbers(s.out);
-    const auto got = forward(tf32(), s, x, w, bias);
-    oracle::expect_near(got, oracle::forward(s, x, w, &bias), oracle::to_string(s), kTf32Tolerance);
-    differs = differs || got != forward(exec(), s, x, w, bias);
+  for (const Exec& e : tf32()) {
+    bool differs = false;
+    for (const LinearShape& s : kShapes) {
+      const auto x = numbers(s.batch * s.in), w = numbers(s.in * s.out), bias = numbers(s.out);
+      const auto got = forward(e, s, x, w, bias);
+      oracle::expect_near(got, oracle::forward(s, x, w, &bias), oracle::to_string(s),
+                          kTf32Tolerance);
+      differs = differs || got != forward(exec(), s, x, w, bias);
+    }
+    EXPECT_EQ(differs, device() == Device::cuda)
+        << "the CPU has no TF32; CUDA must use it somewhere";
   }
-  EXPECT_EQ(differs, device() == Device::cuda) << "the CPU has no TF32; CUDA must use it somewhere";
 }
 
-TEST_P(LinearTf32Test, BackwardIsTheProductOfRoundedOperands) {
+void LinearTf32Test::check_backward(const Exec& e) {
   Numbers numbers(12);
   for (const LinearShape& s : kShapes) {
     const auto x = numbers(s.batch * s.in), w = numbers(s.in * s.out),
@@ -50,19 +59,19 @@ TEST_P(LinearTf32Test, BackwardIsTheProductOfRoundedOperands) {
     const DeviceBuffer<float> xd(device(), x), wd(device(), w), dyd(device(), dy);
     DeviceBuffer<float> dx(device(), x.size()), dw(device(), w.size());
     DeviceBuffer<float> db(device(), static_cast<size_t>(s.out));
-    linear_backward_data(tf32(), LinearBackwardData{.dy = dyd.data(),
-                                                    .weight = wd.data(),
-                                                    .dx = dx.data(),
-                                                    .batch = s.batch,
-                                                    .in = s.in,
-                                                    .out = s.out});
-    linear_backward_weight(tf32(), LinearBackwardWeight{.x = xd.data(),
-                                                        .dy = dyd.data(),
-                                                        .dweight = dw.data(),
-                                                        .dbias = db.data(),
-                                                        .batch = s.batch,
-                                                        .in = s.in,
-                                                        .out = s.out});
+    linear_backward_data(e, LinearBackwardData{.dy = dyd.data(),
+                                               .weight = wd.data(),
+                                               .dx = dx.data(),
+                                               .batch = s.batch,
+                                               .in = s.in,
+                                               .out = s.out});
+    linear_backward_weight(e, LinearBackwardWeight{.x = xd.data(),
+                                                   .dy = dyd.data(),
+                                                   .dweight = dw.data(),
+                                                   .dbias = db.data(),
+                                                   .batch = s.batch,
+                                                   .in = s.in,
+                                                   .out = s.out});
     const std::string what = oracle::to_string(s);
     oracle::expect_near(dx.download(), oracle::backward_data(s, dy, w), what + " dx",
                         kTf32Tolerance);
@@ -75,6 +84,10 @@ TEST_P(LinearTf32Test, BackwardIsTheProductOfRoundedOperands) {
     }
     oracle::expect_near(db.download(), sums, what + " dbias", kTf32Tolerance);
   }
+}
+
+TEST_P(LinearTf32Test, BackwardIsTheProductOfRoundedOperands) {
+  for (const Exec& e : tf32()) check_backward(e);
 }
 
 INSTANTIATE_TEST_SUITE_P(Devices, LinearTf32Test, testing::ValuesIn(available_devices()),

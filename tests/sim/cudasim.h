@@ -39,3 +39,4 @@
 #define __forceinline__ inline  // GCC's always_inline refuses calls through a pointer
 
 #include "tests/sim/device.h"
+#include "tests/sim/tensor.h"

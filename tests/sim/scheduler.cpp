@@ -11,6 +11,7 @@
 #include "tests/sim/control.h"
 #include "tests/sim/race_hooks.h"
 #include "tests/sim/reports.h"
+#include "tests/sim/tensor.h"
 #include "tests/sim/sanitizer.h"
 
 // In a section of their own: the race checker must tell them from other global variables.
@@ -203,6 +204,7 @@ void begin_block(uint64_t index) {
   }
   for (Warp& warp : block.warps) warp.pending_count = 0;
   race::begin_block(block.count);
+  forget_async_copies();
 }
 
 std::vector<uint32_t> block_order(uint64_t blocks) {

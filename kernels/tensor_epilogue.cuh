@@ -1,0 +1,215 @@
+// What our tensor-core products do with a sum before it is stored. Epilogues of kernels/tensor_gemm.cuh.
+#pragma once
+
+#include "kernels/activation.h"
+#include "kernels/formulas.h"
+#include "kernels/likelihood_layer.h"
+#include "kernels/linear.h"
+#include "kernels/row_loss.h"
+#include "kernels/storage.h"
+
+namespace elbo::cuda {
+
+// Two neighbours of a row, moved by one access where `wide` says that their address allows it.
+template <class T>
+struct alignas(2 * sizeof(T)) Pair {
+  T v[2];
+};
+
+template <class T>
+bool pairs_are_wide(const T* base, int64_t row_length) {
+  return row_length % 2 == 0 && reinterpret_cast<uintptr_t>(base) % sizeof(Pair<T>) == 0;
+}
+
+template <class T>
+__device__ void load_pair(const T* p, int count, bool wide, float (&v)[2]) {
+  if (wide) {
+    const Pair<T> pair = *reinterpret_cast<const Pair<T>*>(p);
+    v[0] = to_float(pair.v[0]), v[1] = to_float(pair.v[1]);
+  } else {
+    v[0] = to_float(p[0]);
+    v[1] = count == 2 ? to_float(p[1]) : 0.0f;
+  }
+}
+
+template <class T>
+__device__ void store_pair(T* p, int count, bool wide, const float (&v)[2]) {
+  if (wide) {
+    *reinterpret_cast<Pair<T>*>(p) = {{from_float<T>(v[0]), from_float<T>(v[1])}};
+  } else {
+    p[0] = from_float<T>(v[0]);
+    if (count == 2) p[1] = from_float<T>(v[1]);
+  }
+}
+
+// The activation is chosen per element and not per kernel: all threads choose alike, and a kernel for
+// each would be compiled eight times over.
+template <class F>
+__device__ float with_activation(Activation activation, const F& f) {
+  switch (activation) {
+    case Activation::relu:
+      return f.template run<Activation::relu>();
+    case Activation::leaky_relu:
+      return f.template run<Activation::leaky_relu>();
+    case Activation::tanh:
+      return f.template run<Activation::tanh>();
+    case Activation::sigmoid:
+      return f.template run<Activation::sigmoid>();
+    case Activation::silu:
+      return f.template run<Activation::silu>();
+    case Activation::gelu:
+      return f.template run<Activation::gelu>();
+    case Activation::softplus:
+      return f.template run<Activation::softplus>();
+    case Activation::identity:
+      break;
+  }
+  return f.template run<Activation::identity>();
+}
+
+struct Activate {
+  float x;
+  template <Activation A>
+  __device__ float run() const {
+    return activate<A>(x);
+  }
+};
+struct ActivateBackward {
+  float kept, dy;
+  template <Activation A>
+  __device__ float run() const {
+    return activate_backward<A>(kept, dy);
+  }
+};
+
+// y = act(v + bias), and the pre-activation where backward needs it.
+template <class T>
+struct ForwardEpilogue {
+  static constexpr bool kSumsRows = false;
+  const float* bias;
+  T* y;
+  T* pre;  // null: not wanted
+  int64_t out;
+  Activation activation;
+  bool wide;
+
+  __device__ float operator()(int64_t row, int64_t col, int count, float v0, float v1) const {
+    float v[2] = {v0, v1};
+    if (bias) {
+      v[0] += bias[col];
+      if (count == 2) v[1] += bias[col + 1];
+    }
+    const int64_t at = row * out + col;
+    if (pre) {
+      store_pair(pre + at, count, wide, v);
+      // Backward will see the stored number, so forward's output must be its.
+      v[0] = to_float(from_float<T>(v[0])), v[1] = to_float(from_float<T>(v[1]));
+    }
+    v[0] = with_activation(activation, Activate{v[0]}),
+    v[1] = with_activation(activation, Activate{v[1]});
+    store_pair(y + at, count, wide, v);
+    return 0.0f;
+  }
+};
+
+// dx = v act'(kept), or dx += v.
+template <class T>
+struct DataEpilogue {
+  static constexpr bool kSumsRows = false;
+  T* dx;
+  const T* kept;  // what the activation kept of the input; null: nothing to undo
+  int64_t in;
+  Activation activation;
+  bool add, wide;
+
+  __device__ float operator()(int64_t row, int64_t col, int count, float v0, float v1) const {
+    float v[2] = {v0, v1};
+    const int64_t at = row * in + col;
+    if (kept) {
+      float k[2];
+      load_pair(kept + at, count, wide, k);
+      v[0] = with_activation(activation, ActivateBackward{k[0], v[0]});
+      v[1] = with_activation(activation, ActivateBackward{k[1], v[1]});
+    }
+    if (add) {
+      float old[2];
+      load_pair(dx + at, count, wide, old);
+      v[0] += old[0], v[1] += old[1];
+    }
+    store_pair(dx + at, count, wide, v);
+    return 0.0f;
+  }
+};
+
+// dW = v or dW += v.
+struct WeightEpilogue {
+  static constexpr bool kSumsRows = false;
+  float* dweight;
+  int64_t in;
+  bool add, wide;
+
+  __device__ float operator()(int64_t row, int64_t col, int count, float v0, float v1) const {
+    float v[2] = {v0, v1};
+    float* p = dweight + row * in + col;
+    if (add) {
+      float old[2];
+      load_pair(p, count, wide, old);
+      v[0] += old[0], v[1] += old[1];
+    }
+    store_pair(p, count, wide, v);
+    return 0.0f;
+  }
+};
+
+template <Likelihood Kind>
+__device__ float likelihood_term(float output, float target, float logvar) {
+  if constexpr (Kind == Likelihood::bernoulli) {
+    return formulas::bernoulli_nll(output, target);
+  } else {
+    return formulas::gaussian_nll(target, output, logvar);
+  }
+}
+template <Likelihood Kind>
+__device__ float likelihood_slope(float output, float target, float precision) {
+  if constexpr (Kind == Likelihood::bernoulli) {
+    return formulas::bernoulli_nll_dlogit(output, target);
+  } else {
+    return formulas::gaussian_nll_dmean(target, output, precision);
+  }
+}
+
+// The decoder's output v + bias exists in registers only: what is stored is its gradient, and the loss
+// as one sum per row and warp column.
+template <Likelihood Kind, class T, class Target>
+struct LikelihoodEpilogue {
+  static constexpr bool kSumsRows = true;
+  const float* bias;
+  const Target* target;
+  T* doutput;
+  float* nll;
+  LossWeight weight;
+  int64_t batch, dim;
+  float logvar, precision;
+  bool wide;
+
+  __device__ float operator()(int64_t row, int64_t col, int count, float v0, float v1) const {
+    const int64_t at = row * dim + col;
+    const float scale = weight.at(row);
+    float v[2] = {v0, v1}, loss = 0.0f;
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      if (i >= count) break;
+      const float output = v[i] + (bias ? bias[col + i] : 0.0f);
+      const float wanted = target_value<float>(target[at + i]);
+      loss += likelihood_term<Kind>(output, wanted, logvar);
+      v[i] = scale * likelihood_slope<Kind>(output, wanted, precision);
+    }
+    store_pair(doutput + at, count, wide, v);
+    return loss;
+  }
+  __device__ void finish_row(int64_t row, int64_t part, float sum) const {
+    nll[part * batch + row] = sum;
+  }
+};
+
+}  // namespace elbo::cuda
