@@ -11,8 +11,8 @@
 #include "tests/sim/control.h"
 #include "tests/sim/race_hooks.h"
 #include "tests/sim/reports.h"
-#include "tests/sim/tensor.h"
 #include "tests/sim/sanitizer.h"
+#include "tests/sim/tensor.h"
 
 // In a section of their own: the race checker must tell them from other global variables.
 #define CUDASIM_CONTEXT __attribute__((section("cudasim_context")))
