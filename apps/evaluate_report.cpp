@@ -35,7 +35,7 @@ std::string nats_row(const std::string& name, const std::optional<double>& value
 }
 
 std::string why_no_bits(const AuditReport& report, const AuditSubject& subject) {
-  if (subject.likelihood == LikelihoodKind::gaussian) {
+  if (subject.likelihood == Likelihood::gaussian) {
     return "not defined: a Gaussian gives a density, not a probability, of pixels";
   }
   return report.variant == DataVariant::grey

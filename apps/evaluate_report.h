@@ -11,7 +11,7 @@ namespace elbo {
 struct AuditSubject {
   std::string model;  // path of the weights
   std::string data;   // path of the images, or "sprites"
-  LikelihoodKind likelihood = LikelihoodKind::bernoulli;
+  Likelihood likelihood = Likelihood::bernoulli;
   AuditOptions options;
 };
 

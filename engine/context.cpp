@@ -111,11 +111,12 @@ void Context::release() noexcept {
   exec_ = branch_ = Exec{};
 }
 
-void Context::set_products(ProductPrecision precision) {
+void Context::set_products(ProductPrecision precision, ProductKernels kernels) {
   if (precision != ProductPrecision::fp32 && !exec_.on_cuda()) {
     throw_error(ErrorCode::usage, "--precision tf32 needs a CUDA device; the CPU computes in fp32");
   }
   exec_.products = branch_.products = precision;
+  exec_.product_kernels = branch_.product_kernels = kernels;
 }
 
 void Context::allocate_scratch(Scratch& scratch) {
@@ -140,6 +141,7 @@ void Context::open_branch() {
   branch_.device = exec_.device;
   branch_.gemm = exec_.gemm;
   branch_.products = exec_.products;
+  branch_.product_kernels = exec_.product_kernels;
   branch_.stream = cuda_device::create_stream();
 }
 

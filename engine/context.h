@@ -57,7 +57,7 @@ class Context {
   const Exec& exec() const { return exec_; }
 
   // How products on CUDA are computed from now on. Throws ErrorCode::usage for tf32 on the CPU.
-  void set_products(ProductPrecision precision);
+  void set_products(ProductPrecision precision, ProductKernels kernels = ProductKernels::automatic);
 
   // A second stream with scratch of its own, for work beside exec()'s: open_branch() makes it,
   // fork() lets it wait for what exec() has been given so far, join() lets exec() wait for it.

@@ -1,6 +1,7 @@
 #include "engine/tape.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <limits>
 
@@ -13,6 +14,7 @@ namespace {
 
 constexpr size_t kChunkBytes = 64 << 10;
 constexpr int32_t kUntilTheEnd = std::numeric_limits<int32_t>::max();
+constexpr size_t kMostDeferred = 16;   // weight gradients of one launch, see kernels/linear.h
 constexpr uint32_t kOutputsPerOp = 8;  // ids of the finite check: op * 8 + output
 
 #ifdef ELBO_CHECKS
@@ -69,6 +71,7 @@ void Tape::begin_run(Mode mode) {
   nodes_.clear();
   ops_.clear();
   branched_.clear();
+  deferred_.clear();
   branch_open_ = false;
   chunk_ = chunk_used_ = 0;
   phase_ = "fwd";
@@ -265,9 +268,54 @@ void Tape::backward(ParamStore& params, GradMode mode) {
     nodes_[i].call(nodes_[i].closure, *this);
   }
   label_ = "";
+  launch_deferred();
   join();
   if (mode_ == Mode::live) params.finish_backward();
   phase_ = "";
+}
+
+void Tape::defer(const WeightGradient& gradient) {
+  // Blocks of one launch run in any order, so a gradient that is added to must have been written.
+  for (const WeightGradient& other : deferred_) {
+    if (other.dweight != gradient.dweight && (!gradient.dbias || other.dbias != gradient.dbias)) {
+      continue;
+    }
+    launch_deferred();
+    break;
+  }
+  if (deferred_.size() == kMostDeferred) launch_deferred();
+  deferred_.push_back(gradient);
+}
+
+void Tape::launch_deferred() {
+  if (deferred_.empty()) return;
+  deferred_.front().x.dtype == DType::bf16 ? launch_deferred_as<bf16>()
+                                           : launch_deferred_as<float>();
+  deferred_.clear();
+}
+
+template <class T>
+void Tape::launch_deferred_as() {
+  for (const WeightGradient& gradient : deferred_) {
+    touch(gradient.x);
+    touch(gradient.dy);
+  }
+  op("linear_dweights", {}, {}, [&](const Exec& exec) {
+    std::array<BasicLinearBackwardWeight<T>, kMostDeferred> layers;
+    for (size_t i = 0; i < deferred_.size(); ++i) {
+      const WeightGradient& gradient = deferred_[i];
+      layers[i] = {.x = gradient.x.as<T>(),
+                   .dy = gradient.dy.as<T>(),
+                   .dweight = gradient.dweight,
+                   .mode = gradient.mode,
+                   .dbias = gradient.dbias,
+                   .dbias_mode = gradient.dbias_mode,
+                   .batch = gradient.batch,
+                   .in = gradient.in,
+                   .out = gradient.out};
+    }
+    linear_backward_weights(exec, layers.data(), static_cast<int64_t>(deferred_.size()));
+  });
 }
 
 void Tape::join() {

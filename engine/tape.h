@@ -63,6 +63,16 @@ struct Epilogue {
   bool has_bias = false;
 };
 
+// A linear layer's weight and bias gradient, for Tape::defer().
+struct WeightGradient {
+  Tensor x, dy;
+  float* dweight = nullptr;
+  GradMode mode = GradMode::write;
+  float* dbias = nullptr;  // null: no bias, or somebody else's
+  GradMode dbias_mode = GradMode::write;
+  int64_t batch = 0, in = 0, out = 0;
+};
+
 class Tape {
  public:
   explicit Tape(Context& context);
@@ -148,6 +158,10 @@ class Tape {
   }
   // Ops from here on come after all branch ops before it. backward() ends with one.
   void join();
+
+  // Leaves a weight gradient, which nothing but the optimiser waits for, to one launch for all layers at
+  // the end of backward().
+  void defer(const WeightGradient& gradient);
 
   // Remembers how to undo an op. `backward` is called as backward(Tape&) and must be trivially
   // copyable: it captures tensors and params by value. `inputs` are the values it may send
@@ -254,6 +268,9 @@ class Tape {
                 std::initializer_list<Tensor> writes);
   void finish_op(std::initializer_list<Tensor> writes);
   void touch(const Tensor& tensor);
+  void launch_deferred();
+  template <class T>
+  void launch_deferred_as();
   void* new_closure(size_t bytes, size_t alignment);
   void push_node(const char* name, std::initializer_list<Tensor> inputs, const void* closure,
                  void (*call)(const void*, Tape&));
@@ -289,6 +306,7 @@ class Tape {
   std::vector<RecordedSteps> graphs_;  // a few: full and last batches, one or many steps
   std::vector<Tensor> branched_;       // what open branches read
   bool branch_open_ = false;
+  std::vector<WeightGradient> deferred_;
   DeviceBlock block_;
   uint32_t generation_ = 0;
 };

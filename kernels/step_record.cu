@@ -1,5 +1,7 @@
 #include "kernels/step_record.h"
 
+#include <algorithm>
+
 #include "kernels/error.h"
 #include "kernels/finite_check.h"
 #include "kernels/grad_norm.h"
@@ -24,30 +26,23 @@ ELBO_HD void write_losses(const StepRecord& args, double nll_sum, double kl_sum)
   if (!is_finite(record.total)) note_bad_op(state, kLossOpId);
 }
 
-// Runs over the losses of the batch. Matrices read: nll and kl, those of them that are there.
-template <bool HasNll, bool HasKl>
+int64_t loss_count(const StepRecord& args) {
+  return std::max(args.nll ? args.nll_count : 0, args.kl ? args.batch : 0);
+}
+
+// Adds the i-th losses, of those that are there, to {reconstruction, KL}.
+ELBO_HD void add_losses(const StepRecord& args, int64_t i, float* sums) {
+  if (args.nll && i < args.nll_count) sums[0] += args.nll[i];
+  if (args.kl && i < args.batch) sums[1] += args.kl[i];
+}
+
 struct RecordLosses {
   static constexpr int kSums = 2;
   StepRecord args;
 
-  ELBO_HD void operator()(int64_t, const float* x, float* sums) const {
-    if constexpr (HasNll) sums[0] += x[0];
-    if constexpr (HasKl) sums[1] += x[HasNll ? 1 : 0];
-  }
+  ELBO_HD void operator()(int64_t i, const float*, float* sums) const { add_losses(args, i, sums); }
   ELBO_HD void finish(const double* sums) const { write_losses(args, sums[0], sums[1]); }
 };
-
-void record_losses(const Exec& exec, const StepRecord& a) {
-  if (a.nll && a.kl) {
-    reduce(exec, a.batch, RecordLosses<true, true>{a}, PointerPack{a.nll, a.kl});
-  } else if (a.nll) {
-    reduce(exec, a.batch, RecordLosses<true, false>{a}, PointerPack{a.nll});
-  } else if (a.kl) {
-    reduce(exec, a.batch, RecordLosses<false, true>{a}, PointerPack{a.kl});
-  } else {
-    reduce(exec, 0, RecordLosses<false, false>{a}, NoPointers<const float>{});
-  }
-}
 
 #ifdef ELBO_HAS_CUDA
 
@@ -55,13 +50,11 @@ void record_losses(const Exec& exec, const StepRecord& a) {
 struct RecordStep {
   static constexpr int kSums = 3;
   StepRecord args;
+  int64_t losses;
 
   ELBO_HD void operator()(int64_t i, const float* x, float* sums) const {
     sums[0] += x[0] * x[0];
-    for (int64_t row = i; row < args.batch; row += args.count) {
-      if (args.nll) sums[1] += args.nll[row];
-      if (args.kl) sums[2] += args.kl[row];
-    }
+    for (int64_t loss = i; loss < losses; loss += args.count) add_losses(args, loss, sums + 1);
   }
   ELBO_HD void finish(const double* sums) const {
     set_grad_norm(*args.state, sums[0], args.max_norm);
@@ -86,11 +79,11 @@ void record_step(const Exec& exec, const StepRecord& args) {
   if (exec.on_cuda() && args.count > 0) {
     ELBO_CHECK(args.max_norm >= 0, "record_step: max_norm is ", args.max_norm,
                "; it must be 0 (off) or positive");
-    return reduce(exec, args.count, RecordStep{args}, PointerPack{args.grad});
+    return reduce(exec, args.count, RecordStep{args, loss_count(args)}, PointerPack{args.grad});
   }
 #endif
   grad_norm(exec, args.grad, args.count, args.max_norm, args.state);
-  record_losses(exec, args);
+  reduce(exec, loss_count(args), RecordLosses{args}, NoPointers<const float>{});
 }
 
 }  // namespace elbo

@@ -3,9 +3,10 @@
 //   state->grad_norm, grad_scale     as grad_norm() sets them (grad_norm.h)
 //   ring[state->step % ring_size]    means of this step's losses, and what its update will use
 //
-// Shapes    grad [count]; nll, kl [batch], either may be null and counts as zero
+// Shapes    grad [count]; nll [nll_count], kl [batch], either may be null and counts as zero; nll may
+//           hold the losses in any number of parts, whose sum counts
 // Units     nats per sample
-// Work      CUDA: one launch, which reads count + 2 batch floats; needs reduce_scratch_bytes(3) of
+// Work      CUDA: one launch, which reads count + nll_count + batch floats; needs reduce_scratch_bytes(3) of
 //           scratch and a ticket. CPU: two passes.
 // Numerics  sums in fp32 within a chunk or block, in fp64 across them, in a fixed order. A total or a
 //           gradient norm that is not finite sets state->bad_op (finite_check.h), so call it before the
@@ -35,6 +36,7 @@ struct StepRecord {
   int64_t count = 0;
   float max_norm = 0.0f;  // of the gradient; 0: no clipping
   const float* nll = nullptr;
+  int64_t nll_count = 0;
   const float* kl = nullptr;
   int64_t batch = 0;
   StepState* state = nullptr;

@@ -26,7 +26,7 @@ double negative_log_sigmoid(double t) {
 double negative_log_likelihood(const AuditLikelihood& likelihood, int64_t size, const double* x,
                                const double* output) {
   double nats = 0;
-  if (likelihood.kind == LikelihoodKind::bernoulli) {
+  if (likelihood.kind == Likelihood::bernoulli) {
     for (int64_t d = 0; d < size; ++d) {
       if (x[d] > 0) nats += x[d] * negative_log_sigmoid(output[d]);
       if (x[d] < 1) nats += (1 - x[d]) * negative_log_sigmoid(-output[d]);
@@ -51,7 +51,7 @@ double binary_entropy(int64_t size, const double* x) {
 
 // Where the decoder's mean crosses 1/2: a logit of 0.
 double half_way(const AuditLikelihood& likelihood) {
-  return likelihood.kind == LikelihoodKind::bernoulli ? 0.0 : 0.5;
+  return likelihood.kind == Likelihood::bernoulli ? 0.0 : 0.5;
 }
 
 double intersection_over_union(int64_t size, const double* x, const double* output, double cut) {
@@ -107,7 +107,7 @@ class Auditor {
                         int64_t image) const;
   void summarise_latents(AuditReport& report) const;
   bool binary() const { return data_.variant() != DataVariant::grey; }
-  bool bernoulli() const { return likelihood_.kind == LikelihoodKind::bernoulli; }
+  bool bernoulli() const { return likelihood_.kind == Likelihood::bernoulli; }
 
   const AuditNet& net_;
   const AuditLikelihood& likelihood_;

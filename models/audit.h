@@ -29,7 +29,7 @@ namespace elbo {
 inline constexpr double kActiveVariance = 0.01;
 
 struct AuditLikelihood {
-  LikelihoodKind kind = LikelihoodKind::bernoulli;
+  Likelihood kind = Likelihood::bernoulli;
   double log_variance = 0.0;  // of the Gaussian
 };
 

@@ -1,5 +1,6 @@
 #include "models/autoencoder.h"
 
+#include "engine/ops/likelihood_op.h"
 #include "engine/ops/linear_op.h"
 
 namespace elbo {
@@ -95,6 +96,15 @@ LatentSample Autoencoder::sample_latent(Tape& tape, const Tensor& x, const Noise
 }
 
 Tensor Autoencoder::decode(Tape& tape, const Tensor& z) const { return run(tape, decoder_, z); }
+
+Tensor Autoencoder::decode_nll(Tape& tape, const Tensor& z, const Tensor& target,
+                               const RowWeight& weight) const {
+  const Tensor hidden = run(tape, std::span(decoder_).first(decoder_.size() - 1), z);
+  const Linear& last = decoder_.back();
+  const Tape::Scope scope(tape, last.label.c_str());
+  return likelihood_layer(tape, *params_, hidden, last.weight, last.bias, target,
+                          config_.likelihood, config_.log_variance, weight);
+}
 
 Tensor Autoencoder::latent_mean(Tape& tape, const Tensor& encoded) const {
   return variational() ? posterior_mean(tape, encoded) : encoded;

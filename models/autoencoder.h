@@ -49,6 +49,10 @@ class Autoencoder {
   // z [B, latent] -> what the likelihood makes of it (logits or means) [B, image_size].
   Tensor decode(Tape& tape, const Tensor& z) const;
 
+  // decode(), then -log p(target | z) in nats per image as likelihood_layer() returns it.
+  Tensor decode_nll(Tape& tape, const Tensor& z, const Tensor& target,
+                    const RowWeight& weight) const;
+
   // The latent to decode without noise: the posterior mean, or the code itself.
   Tensor latent_mean(Tape& tape, const Tensor& encoded) const;
 

@@ -9,21 +9,20 @@
 #include "engine/initialiser.h"
 #include "kernels/activation.h"
 #include "kernels/gather.h"
+#include "kernels/likelihood_layer.h"
 #include "kernels/optimizer.h"
 #include "kernels/schedule.h"
 
 namespace elbo {
 
 enum class ModelKind : int { mlp_vae, mlp_ae };
-enum class LikelihoodKind : int { bernoulli, gaussian };
-
 struct ModelConfig {
   ModelKind kind = ModelKind::mlp_vae;
   std::vector<int64_t> hidden = {400};  // encoder widths, input to latent; the decoder mirrors them
   int64_t latent_dim = 20;
   Activation activation = Activation::relu;
   InitKind init = InitKind::torch_uniform;
-  LikelihoodKind likelihood = LikelihoodKind::bernoulli;
+  Likelihood likelihood = Likelihood::bernoulli;
   float log_variance = 0.0f;  // of the Gaussian likelihood, fixed; 0 is half the squared error
 };
 
@@ -74,6 +73,7 @@ struct RunConfig {
   OutputConfig output;
   std::string device = "auto";
   Precision precision = Precision::fp32;
+  ProductKernels product_kernels = ProductKernels::automatic;  // see linear_uses_tensor_cores()
   int threads = 0;            // 0: as many as affinity and cgroup allow
   int graph_steps = 1;        // CUDA: training steps in one recorded graph; 0: launch every kernel
   bool check_finite = false;  // check every op's output, not only losses and gradient norm

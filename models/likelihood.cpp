@@ -9,9 +9,9 @@ namespace elbo {
 Tensor likelihood_nll(Tape& tape, const ModelConfig& config, const Tensor& output,
                       const Tensor& target, const RowWeight& weight) {
   switch (config.likelihood) {
-    case LikelihoodKind::bernoulli:
+    case Likelihood::bernoulli:
       return bernoulli_nll(tape, output, target, weight);
-    case LikelihoodKind::gaussian:
+    case Likelihood::gaussian:
       return gaussian_nll(tape, output, target, config.log_variance, weight);
   }
   throw Error("unknown likelihood");
@@ -19,8 +19,8 @@ Tensor likelihood_nll(Tape& tape, const ModelConfig& config, const Tensor& outpu
 
 void output_to_picture(const ModelConfig& config, int64_t count, float* output) {
   for (int64_t i = 0; i < count; ++i) {
-    output[i] = config.likelihood == LikelihoodKind::bernoulli ? math::sigmoid(output[i])
-                                                               : std::clamp(output[i], 0.0f, 1.0f);
+    output[i] = config.likelihood == Likelihood::bernoulli ? math::sigmoid(output[i])
+                                                           : std::clamp(output[i], 0.0f, 1.0f);
   }
 }
 

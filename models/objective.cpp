@@ -1,7 +1,5 @@
 #include "models/objective.h"
 
-#include "models/likelihood.h"
-
 namespace elbo {
 namespace {
 
@@ -33,8 +31,7 @@ ObjectiveTerms elbo_objective(Tape& tape, const Autoencoder& model, const Tensor
   } else {
     z = model.encode(tape, x);
   }
-  terms.reconstruction = model.decode(tape, z);
-  terms.nll = likelihood_nll(tape, model.config(), terms.reconstruction, x, recon_weight);
+  terms.nll = model.decode_nll(tape, z, x, recon_weight);
   return terms;
 }
 

@@ -11,9 +11,8 @@
 namespace elbo {
 
 struct ObjectiveTerms {
-  Tensor nll;             // [B] nats per image
-  Tensor kl;              // [B]; no data for a plain autoencoder
-  Tensor reconstruction;  // the decoder's output, [B, image_size]
+  Tensor nll;  // nats per image: [B], or [parts * B] as likelihood_layer() says
+  Tensor kl;   // [B]; no data for a plain autoencoder
   bool has_kl = false;
 };
 

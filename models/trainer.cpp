@@ -48,8 +48,9 @@ Trainer::Trainer(Context& context, const RunConfig& config, const ImageData& tra
                 "; expected at least 1");
   }
   if (train.count() < 1) throw_error(ErrorCode::data, "the training set is empty");
-  context.set_products(config.precision == Precision::tf32 ? ProductPrecision::tf32
-                                                           : ProductPrecision::fp32);
+  context.set_products(
+      config.precision == Precision::tf32 ? ProductPrecision::tf32 : ProductPrecision::fp32,
+      config.product_kernels);
   params_.add_group("model", config.train.optimizer);
   model_ = std::make_unique<Autoencoder>(params_, config.model, train.shape().size());
   params_.finalise();
@@ -131,6 +132,7 @@ void Trainer::body(Tape& tape, int64_t batch) {
     args.count = count;
     args.max_norm = config_.train.clip_grad;
     args.nll = terms.nll.as<float>();
+    args.nll_count = terms.nll.size();
     args.kl = terms.has_kl ? terms.kl.as<float>() : nullptr;
     args.batch = batch;
     args.state = state_;

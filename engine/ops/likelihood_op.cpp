@@ -1,7 +1,9 @@
 #include "engine/ops/likelihood_op.h"
 
+#include "engine/ops/linear_op.h"
 #include "kernels/bernoulli_nll.h"
 #include "kernels/gaussian_nll.h"
+#include "kernels/linear.h"
 
 namespace elbo {
 namespace {
@@ -80,6 +82,54 @@ Tensor gaussian_nll(Tape& tape, const Tensor& mean, const Tensor& target, float 
                   args.dmean = slot ? dmean.as<T>() : nullptr;
                   set_loss<T>(args, nll, slot, weight, batch);
                   gaussian_nll(e, args);
+                });
+  });
+  return nll;
+}
+
+namespace {
+
+bool stores_no_output(const Tape& tape, const Tensor& x) {
+  const Exec& exec = tape.context().exec();
+  return x.dtype == DType::f32 && linear_uses_tensor_cores<float>(exec, x.shape[0]);
+}
+
+}  // namespace
+
+Tensor likelihood_layer(Tape& tape, ParamStore& params, const Tensor& x, ParamStore::Id weight,
+                        ParamStore::Id bias, const Tensor& target, Likelihood likelihood,
+                        float log_variance, const RowWeight& loss_weight) {
+  constexpr const char* kOp = "likelihood_layer";
+  if (!tape.recording() || !loss_weight.given() || !stores_no_output(tape, x)) {
+    const Tensor output = linear(tape, params, x, weight, &bias, Activation::identity);
+    return likelihood == Likelihood::bernoulli
+               ? bernoulli_nll(tape, output, target, loss_weight)
+               : gaussian_nll(tape, output, target, log_variance, loss_weight);
+  }
+  const Tensor output = record_linear(tape, params, x, weight, &bias);  // a name for its gradient
+  check_pair(kOp, output, target);
+  const int64_t batch = output.shape[0], dim = output.shape[1];
+  check_row_weight(kOp, loss_weight, batch);
+  const Tensor doutput = tape.grad_slot(output).dx;
+  const int64_t parts = likelihood_layer_parts<float>(tape.context().exec(), batch, dim);
+  const Tensor nll = tape.new_buffer({parts * batch}, DType::f32);
+  tape.op(kOp, {x, target, loss_weight.values}, {nll, doutput}, [&](const Exec& exec) {
+    with_target(kOp, exec, output, target,
+                [&]<class T, class Target>(const Exec& e, T, const Target* wanted) {
+                  LikelihoodLayer<T, Target> args{};
+                  args.likelihood = likelihood;
+                  args.log_variance = log_variance;
+                  args.x = x.as<T>();
+                  args.weight = params.param(weight).value.as<T>();
+                  args.bias = params.param(bias).value.as<Compute<T>>();
+                  args.target = wanted;
+                  args.doutput = doutput.as<T>();
+                  args.nll = nll.as<Compute<T>>();
+                  args.loss_weight = loss_weight.as<Compute<T>>(batch);
+                  args.batch = batch;
+                  args.in = x.shape[1];
+                  args.out = dim;
+                  likelihood_layer(e, args);
                 });
   });
   return nll;

@@ -69,6 +69,19 @@ void backward_weight(Tape& tape, const LinearCall& call, const Tensor& dz, bool 
   const GradMode mode = call.params->next_grad_mode(call.weight.index);
   const GradMode bias_mode =
       with_bias ? call.params->next_grad_mode(call.bias.index) : GradMode::write;
+  if (call.x.dtype == DType::bf16 ||
+      (call.x.dtype == DType::f32 &&
+       linear_uses_tensor_cores<float>(tape.context().exec(), call.batch))) {
+    return tape.defer({.x = call.x,
+                       .dy = dz,
+                       .dweight = call.weight.grad.as<float>(),
+                       .mode = mode,
+                       .dbias = with_bias ? call.bias.grad.as<float>() : nullptr,
+                       .dbias_mode = bias_mode,
+                       .batch = call.batch,
+                       .in = call.in,
+                       .out = call.out});
+  }
   if (mode == GradMode::add || bias_mode == GradMode::add) tape.join();
   // Nothing but the optimiser waits for it, so the chain of input gradients need not.
   tape.branch_op("linear_dweight", {call.x, dz}, [&](const Exec& exec) {

@@ -36,8 +36,9 @@ class StepRecordTest : public DeviceTest {
     args.count = static_cast<int64_t>(grad.size());
     args.max_norm = 1.0f;
     args.nll = nll.empty() ? nullptr : dnll.data();
+    args.nll_count = static_cast<int64_t>(nll.size());
     args.kl = kl.empty() ? nullptr : dkl.data();
-    args.batch = static_cast<int64_t>(std::max(nll.size(), kl.size()));
+    args.batch = static_cast<int64_t>(kl.empty() ? nll.size() : kl.size());
     args.state = dstate.data();
     args.ring = ring.data();
     args.ring_size = static_cast<int64_t>(ring_size);
@@ -72,6 +73,18 @@ TEST_P(StepRecordTest, HoldsTheMeansOfTheStepInItsSlot) {
     EXPECT_FLOAT_EQ(slot.grad_norm, 3.0f);
     EXPECT_EQ(result.ring[1].step, 0u) << "another slot was written";
     EXPECT_EQ(result.state.bad_op, 0u);
+  }
+}
+
+TEST_P(StepRecordTest, ALossMayComeInParts) {
+  for (const size_t gradients : {0, 5, 400}) {
+    const auto nll = random_values(3 * 70, 20, 10.0, 20.0), kl = random_values(70, 21, 0.0, 30.0);
+    double recon = 0.0, cost = 0.0;
+    for (const float v : nll) recon += v / 70.0;
+    for (const float v : kl) cost += v / 70.0;
+    const Result result = record(example(), nll, kl, random_values(gradients, 22));
+    EXPECT_NEAR(result.ring[2].recon, recon, kSumError * recon) << gradients;
+    EXPECT_NEAR(result.ring[2].kl, cost, kSumError * cost) << gradients;
   }
 }
 

@@ -59,7 +59,7 @@ double plain_nll(const AuditNet& net, const AuditLikelihood& likelihood, double 
   double nats = 0;
   for (size_t d = 0; d < output.size(); ++d) {
     const double p = 1 / (1 + std::exp(-output[d]));
-    nats -= std::log(likelihood.kind == LikelihoodKind::bernoulli
+    nats -= std::log(likelihood.kind == Likelihood::bernoulli
                          ? (kImageRow[d] > 0.5 ? p : 1 - p)
                          : normal_density(kImageRow[d], output[d], likelihood.log_variance));
   }
@@ -93,7 +93,7 @@ Exact by_quadrature(const AuditNet& net, const AuditLikelihood& likelihood) {
   return {recon + kl, kl, -std::log(evidence)};
 }
 
-class AuditQuadrature : public ::testing::TestWithParam<LikelihoodKind> {
+class AuditQuadrature : public ::testing::TestWithParam<Likelihood> {
  protected:
   const AuditLikelihood likelihood_{GetParam(), 0.5};
   const TensorMap tensors_ = one_latent();
@@ -127,9 +127,9 @@ TEST_P(AuditQuadrature, ImportanceSamplingFindsTheEvidence) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Both, AuditQuadrature,
-                         ::testing::Values(LikelihoodKind::bernoulli, LikelihoodKind::gaussian),
+                         ::testing::Values(Likelihood::bernoulli, Likelihood::gaussian),
                          [](const auto& info) {
-                           return info.param == LikelihoodKind::bernoulli ? "Bernoulli"
+                           return info.param == Likelihood::bernoulli ? "Bernoulli"
                                                                           : "Gaussian";
                          });
 
@@ -150,7 +150,7 @@ TEST(Audit, TheTruePosteriorMakesEveryWeightTheEvidence) {
       .layer("fc_logvar", 1, 3, {0, 0, 0}, {-std::log(precision)})
       .layer("decoder.0", 3, 1, w, b);
   const AuditNet net = net_of(map);
-  const AuditLikelihood likelihood{LikelihoodKind::gaussian, log_variance};
+  const AuditLikelihood likelihood{Likelihood::gaussian, log_variance};
 
   // Sherman-Morrison for the covariance w w' + variance I; its determinant is variance^3 precision.
   const std::vector<double> x = {1, 0, 1};

@@ -122,7 +122,7 @@ TEST(Trainer, Tf32TrainsLikeFp32AndIsRefusedOnTheCpu) {
 
 TEST(Trainer, OverfitsOneBatch) {
   for (ModelKind kind : {ModelKind::mlp_vae, ModelKind::mlp_ae}) {
-    for (LikelihoodKind likelihood : {LikelihoodKind::bernoulli, LikelihoodKind::gaussian}) {
+    for (Likelihood likelihood : {Likelihood::bernoulli, Likelihood::gaussian}) {
       RunConfig config = tiny_config();
       config.model.kind = kind;
       config.model.likelihood = likelihood;
@@ -140,7 +140,7 @@ TEST(Trainer, OverfitsOneBatch) {
       // Nats per image. Bernoulli: from about 100 (log 2 x 144) down to a few. Gaussian with variance
       // e^-4: constants of -155.7 (72 x (log 2 pi - 4)) plus half the scaled squared error.
       const double floor =
-          likelihood == LikelihoodKind::bernoulli ? 0.0 : 72 * (std::log(2 * M_PI) - 4);
+          likelihood == Likelihood::bernoulli ? 0.0 : 72 * (std::log(2 * M_PI) - 4);
       EXPECT_LT(last.recon - floor, 0.15 * (first.recon - floor))
           << "model " << static_cast<int>(kind) << ", likelihood " << static_cast<int>(likelihood);
     }
@@ -164,7 +164,7 @@ TEST(Trainer, NamesOpTensorAndStepOfANonFiniteValueAndKeepsTheWeights) {
 }
 
 // Whole networks through the tape in double: the gradient of the objective in every parameter.
-OpCase whole_vae(LikelihoodKind likelihood, Activation activation) {
+OpCase whole_vae(Likelihood likelihood, Activation activation) {
   OpCase op;
   op.name = "vae";
   op.leaves = {Shape{3, 10}};
@@ -182,7 +182,7 @@ OpCase whole_vae(LikelihoodKind likelihood, Activation activation) {
     noise.seed = 11;
     const LatentSample latent = reparam_kl(in.tape, stats, noise, in.row_weight);
     const Tensor output = layer(layer(latent.z, 4, activation), 6, Activation::identity);
-    const Tensor nll = likelihood == LikelihoodKind::bernoulli
+    const Tensor nll = likelihood == Likelihood::bernoulli
                            ? bernoulli_nll(in.tape, output, in.constants[0], in.row_weight)
                            : gaussian_nll(in.tape, output, in.constants[0], -1.0f, in.row_weight);
     return OpOutputs{{}, {nll, latent.kl}};
@@ -191,7 +191,7 @@ OpCase whole_vae(LikelihoodKind likelihood, Activation activation) {
 }
 
 TEST(WholeVae, GradientsAreExactInDouble) {
-  for (LikelihoodKind likelihood : {LikelihoodKind::bernoulli, LikelihoodKind::gaussian}) {
+  for (Likelihood likelihood : {Likelihood::bernoulli, Likelihood::gaussian}) {
     for (Activation activation : {Activation::tanh, Activation::silu, Activation::softplus}) {
       const OpCase op = whole_vae(likelihood, activation);
       EXPECT_LE(gradient_error(op, draw_values(op, 1)), 1e-8) << activation_name(activation);

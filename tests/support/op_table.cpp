@@ -178,6 +178,31 @@ OpEntry likelihood_entry(const std::string& op, Nll nll) {
   return entry;
 }
 
+OpEntry likelihood_layer_entry() {
+  OpEntry entry{"likelihood_layer", {}};
+  for (const Likelihood likelihood : {Likelihood::bernoulli, Likelihood::gaussian}) {
+    for (Size size : kSizes) {
+      const int64_t in = size.cols % 4 + 2;
+      OpCase sample;
+      sample.name =
+          concat(likelihood == Likelihood::bernoulli ? "bernoulli_" : "gaussian_", size_name(size));
+      sample.leaves = {Shape{size.rows, in}};
+      sample.params = {Shape{size.cols, in}, Shape{size.cols}};
+      sample.constants = {Shape{size.rows, size.cols}};
+      sample.unit_constants = true;
+      sample.run = [likelihood](OpInputs& inputs) {
+        return OpOutputs{
+            {},
+            {likelihood_layer(inputs.tape, inputs.params, inputs.leaves[0], inputs.param_ids[0],
+                              inputs.param_ids[1], inputs.constants[0], likelihood, -0.7f,
+                              inputs.row_weight)}};
+      };
+      entry.cases.push_back(sample);
+    }
+  }
+  return entry;
+}
+
 OpEntry cross_entropy_entry() {
   OpEntry entry{"cross_entropy", {}};
   for (Size size : kSizes) {
@@ -205,6 +230,7 @@ std::vector<OpEntry> make_table() {
       "gaussian_nll", [](Tape& tape, const Tensor& mean, const Tensor& x, const RowWeight& weight) {
         return gaussian_nll(tape, mean, x, -0.7f, weight);
       }));
+  table.push_back(likelihood_layer_entry());
   table.push_back(cross_entropy_entry());
   table.push_back(binary("add", add));
   table.push_back(binary("mul", mul));
