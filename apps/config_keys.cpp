@@ -150,8 +150,10 @@ std::vector<ConfigKey> device_keys() {
   return {
       text_key(ELBO_MEMBER(device),
                {kDevice, "where to compute: auto, cpu, cuda or cuda:N", "--device"}, "DEVICE"),
-      choice_key(ELBO_MEMBER(precision), {kDevice, "number format of products", "--precision"},
-                 Choices<Precision>{{"fp32", Precision::fp32}, {"tf32", Precision::tf32}}),
+      choice_key(
+          ELBO_MEMBER(precision), {kDevice, "number format of products", "--precision"},
+          Choices<Precision>{
+              {"fp32", Precision::fp32}, {"tf32", Precision::tf32}, {"bf16", Precision::bf16}}),
       choice_key(ELBO_MEMBER(product_kernels),
                  {kDevice, "CUDA with tf32: whose kernels compute products"},
                  Choices<ProductKernels>{{"automatic", ProductKernels::automatic},

@@ -47,8 +47,9 @@ int parse_device_index(std::string_view request) {
 }  // namespace
 
 const char* role_name(Role role) {
-  static constexpr const char* kNames[kRoles] = {"parameters",  "gradients", "moments", "buffers",
-                                                 "activations", "scratch",   "data",    "state"};
+  static constexpr const char* kNames[kRoles] = {"parameters", "shadow",  "gradients",
+                                                 "moments",    "buffers", "activations",
+                                                 "scratch",    "data",    "state"};
   return kNames[static_cast<int>(role)];
 }
 

@@ -15,6 +15,7 @@ namespace elbo {
 // role.
 enum class Role : int {
   parameters,
+  shadow,  // parameters rounded to bf16
   gradients,
   moments,
   buffers,
@@ -23,7 +24,7 @@ enum class Role : int {
   data,
   state
 };
-inline constexpr int kRoles = 8;
+inline constexpr int kRoles = 9;
 const char* role_name(Role role);
 
 struct DeviceChoice {

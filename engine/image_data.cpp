@@ -33,10 +33,16 @@ ImageData ImageData::sprites(int resolution, int64_t count, int64_t offset) {
   return data;
 }
 
-Tensor ImageData::gather(Tape& tape, BatchOrder order, int64_t batch, Binarise binarise) const {
+ImageBatch ImageData::gather(Tape& tape, BatchOrder order, int64_t batch, Binarise binarise,
+                             DType input) const {
+  ELBO_CHECK(input == DType::f32 || input == DType::bf16,
+             "images are gathered as f32 or bf16, not ", dtype_name(input));
   if (order.samples == 0) order.samples = count_;
   const Tensor x = tape.new_buffer({batch, shape_.size()}, DType::f32);
-  tape.op("gather", {}, {x}, [&](const Exec& exec) {
+  const bool rounds = input == DType::bf16;
+  const Tensor rounded = rounds ? tape.new_buffer(x.shape, input) : Tensor{};
+  tape.op("gather", {}, {x, rounded}, [&](const Exec& exec) {
+    bf16* x_bf16 = rounds ? rounded.as<bf16>() : nullptr;
     if (is_sprites()) {
       SpriteGather args{};
       args.resolution = resolution_;
@@ -44,6 +50,7 @@ Tensor ImageData::gather(Tape& tape, BatchOrder order, int64_t batch, Binarise b
       args.order = order;
       args.offset = sprite_offset_;
       args.x = x.as<float>();
+      args.x_bf16 = x_bf16;
       elbo::gather_sprites(exec, args);
       return;
     }
@@ -54,9 +61,10 @@ Tensor ImageData::gather(Tape& tape, BatchOrder order, int64_t batch, Binarise b
     args.order = order;
     args.binarise = binarise;
     args.x = x.as<float>();
+    args.x_bf16 = x_bf16;
     elbo::gather(exec, args);
   });
-  return x;
+  return {rounds ? rounded : x, x};
 }
 
 }  // namespace elbo

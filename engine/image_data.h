@@ -17,6 +17,12 @@ struct ImageShape {
   bool operator==(const ImageShape&) const = default;
 };
 
+// A batch of images: as a model's input, and exact as what a likelihood compares with. One tensor if the
+// input is f32.
+struct ImageBatch {
+  Tensor input, target;
+};
+
 class ImageData {
  public:
   // Copies pixels (and labels) to the device. `limit` > 0 keeps only the first so many.
@@ -31,7 +37,9 @@ class ImageData {
   bool is_sprites() const { return resolution_ > 0; }
 
   // The batch that `order` selects, [batch, pixels] in [0, 1]. order.samples is filled in here.
-  Tensor gather(Tape& tape, BatchOrder order, int64_t batch, Binarise binarise) const;
+  // `input` is the type of ImageBatch::input, f32 or bf16.
+  ImageBatch gather(Tape& tape, BatchOrder order, int64_t batch, Binarise binarise,
+                    DType input = DType::f32) const;
 
  private:
   DeviceBlock pixels_;

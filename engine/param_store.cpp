@@ -1,5 +1,6 @@
 #include "engine/param_store.h"
 
+#include "kernels/elementwise.h"
 #include "kernels/error.h"
 
 namespace elbo {
@@ -72,6 +73,16 @@ void ParamStore::initialise(uint64_t seed) {
   }
 }
 
+void ParamStore::allocate_shadow() {
+  ELBO_CHECK(finalised_ && dtype_ == DType::f32, "a bf16 shadow is of fp32 parameters");
+  shadow_ = DeviceBlock(*context_, static_cast<size_t>(span_) * sizeof(bf16), Role::shadow);
+  refresh_shadow();
+}
+
+void ParamStore::refresh_shadow() {
+  if (shadow()) round_to_bf16(context_->exec(), span_, values_.as<float>(), shadow());
+}
+
 void ParamStore::allocate_moments() {
   for (const ParamGroup& group : groups_) {
     const int wanted = static_cast<int>(optimizer_moments(group.optimizer));
@@ -96,6 +107,9 @@ Param ParamStore::param(Id id) const {
   param.grad = param.value;
   param.value.data = values_.data() + offset;
   param.grad.data = gradients_.data() + offset;
+  param.shadow = param.value;
+  param.shadow.dtype = DType::bf16;
+  param.shadow.data = shadow() ? shadow() + entry.offset : nullptr;
   return param;
 }
 

@@ -19,6 +19,7 @@ namespace elbo {
 struct Param {
   Tensor value;
   Tensor grad;
+  Tensor shadow;  // value rounded to bf16; no data unless the store keeps one
   int32_t index = -1;
 };
 
@@ -68,6 +69,12 @@ class ParamStore {
   float* moment(int which) const { return which < 2 ? moments_[which].as<float>() : nullptr; }
   int moment_count() const { return moment_count_; }
 
+  // Keeps a copy of all values rounded to bf16, which products of bf16 activations read. The optimiser
+  // rewrites it with the values; whoever else changes them calls refresh_shadow().
+  void allocate_shadow();
+  void refresh_shadow();
+  bf16* shadow() const { return shadow_.as<bf16>(); }  // null if there is none
+
   // Allocates and clears the optimiser moments the groups ask for. Call before training.
   void allocate_moments();
 
@@ -104,7 +111,7 @@ class ParamStore {
   int64_t count_ = 0, span_ = 0;
   bool finalised_ = false;
   GradMode backward_mode_ = GradMode::write;
-  DeviceBlock values_, gradients_, moments_[2];
+  DeviceBlock values_, gradients_, moments_[2], shadow_;
   int moment_count_ = 0;
 };
 

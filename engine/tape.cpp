@@ -180,6 +180,8 @@ void Tape::finish_op(std::initializer_list<Tensor> writes) {
     for (const Tensor& tensor : writes) {
       if (tensor.dtype == DType::f32 && tensor.data) {
         check_finite(context_->exec(), tensor.as<float>(), tensor.size(), id, finite_check_);
+      } else if (tensor.dtype == DType::bf16 && tensor.data) {
+        check_finite(context_->exec(), tensor.as<bf16>(), tensor.size(), id, finite_check_);
       }
       ++id;
     }

@@ -119,7 +119,7 @@ inline Activation parse_activation(std::string_view name) {
 // Calls f.template operator()<A>() for the activation known only at run time, so that the choice is
 // made once per launch and not once per element.
 template <class F>
-auto dispatch_activation(Activation a, F&& f) {
+constexpr auto dispatch_activation(Activation a, F&& f) {
   switch (a) {
     case Activation::relu:
       return f.template operator()<Activation::relu>();
@@ -139,6 +139,16 @@ auto dispatch_activation(Activation a, F&& f) {
       break;
   }
   return f.template operator()<Activation::identity>();
+}
+
+// For kernels that do so much for an element that choosing its activation there costs nothing.
+template <class T>
+ELBO_HD T activate(Activation a, T x) {
+  return dispatch_activation(a, [&]<Activation A>() { return activate<A>(x); });
+}
+template <class T>
+ELBO_HD T activate_backward(Activation a, T kept, T dy) {
+  return dispatch_activation(a, [&]<Activation A>() { return activate_backward<A>(kept, dy); });
 }
 
 }  // namespace elbo

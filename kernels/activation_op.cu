@@ -46,10 +46,10 @@ struct ActivationBackwardAdd {
 };
 
 // in: dy, saved; the column sums of dx are the bias gradient.
-template <Activation A, class T>
+template <Activation A, class Bias>
 struct ActivationBackwardColumns {
   static constexpr int kSums = 1;
-  T* dbias;
+  Bias* dbias;
   bool add;
 
   template <class R>
@@ -59,7 +59,7 @@ struct ActivationBackwardColumns {
   }
   template <class R>
   ELBO_HD void finish(int64_t col, const R* sums) const {
-    dbias[col] = from_float<T>(add ? to_float(dbias[col]) + sums[0] : sums[0]);
+    dbias[col] = add ? dbias[col] + sums[0] : sums[0];
   }
 };
 
@@ -147,7 +147,7 @@ void activation_backward_bias(const Exec& exec, const BasicActivationBackwardBia
   if (!saved) saved = a.dy;
   const bool add = a.dbias_mode == GradMode::add;
   dispatch_activation(a.activation, [&]<Activation A>() {
-    col_reduce(exec, a.batch, a.dim, ActivationBackwardColumns<A, T>{a.dbias, add},
+    col_reduce(exec, a.batch, a.dim, ActivationBackwardColumns<A, Compute<T>>{a.dbias, add},
                PointerPack{a.dy, saved}, PointerPack{a.dx});
   });
 }

@@ -22,6 +22,7 @@
 
 #include "kernels/activation.h"
 #include "kernels/exec.h"
+#include "kernels/storage.h"
 
 namespace elbo {
 
@@ -51,8 +52,8 @@ struct BasicActivationBackwardBias {
   const T* dy;
   const T* y = nullptr;
   const T* pre = nullptr;
-  T* dx;               // may be dy
-  T* dbias = nullptr;  // [dim]; null: activation only
+  T* dx;                        // may be dy
+  Compute<T>* dbias = nullptr;  // [dim]; null: activation only
   GradMode dbias_mode = GradMode::write;
 };
 using ActivationBackwardBias = BasicActivationBackwardBias<float>;
@@ -76,7 +77,7 @@ template <class T>
 void bias_activation_forward(const Exec& exec, const BasicBiasActivation<T>& args);
 
 // Bytes of one row of cuBLASLt's ReLU mask over `dim` columns: rounded up to 128 bits, as it demands.
-inline size_t relu_mask_row_bytes(int64_t dim) {
+constexpr size_t relu_mask_row_bytes(int64_t dim) {
   return static_cast<size_t>((dim + 127) / 128 * 16);
 }
 

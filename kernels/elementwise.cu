@@ -79,6 +79,13 @@ struct alignas(16) Unit16 {
   uint64_t bits[2];
 };
 
+struct RoundToBf16 {
+  const float* x;
+  bf16* y;
+
+  ELBO_HD void operator()(int64_t i) const { y[i] = from_float<bf16>(x[i]); }
+};
+
 template <class Unit>
 struct CopyCells {
   const Unit* src;
@@ -215,6 +222,11 @@ void sum_repeated_rows(const Exec& exec, int64_t rows, int64_t cols, int64_t tim
                        T* dx, GradMode mode) {
   check_pointers("sum_repeated_rows", rows * cols, (dy || times == 0) && dx);
   for_each_cell<T>(exec, rows, cols, SumRepeatedRows<T>{dy, dx, cols, times, mode});
+}
+
+void round_to_bf16(const Exec& exec, int64_t n, const float* x, bf16* y) {
+  check_pointers("round_to_bf16", n, x && y);
+  for_each(exec, n, RoundToBf16{x, y});
 }
 
 void convert_u8(const Exec& exec, int64_t n, const uint8_t* x, float* y, float scale) {

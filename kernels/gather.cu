@@ -36,6 +36,12 @@ ELBO_HD void note_sample(const Gather& args, int64_t row, int64_t sample) {
   if (args.labels) args.label_out[row] = args.labels[sample];
 }
 
+// The rounded copy of `count` pixels at `at`, if one is wanted.
+ELBO_HD void round_pixels(bf16* rounded, const float* x, int64_t at, int64_t count) {
+  if (!rounded) return;
+  for (int64_t i = at; i < at + count; ++i) rounded[i] = from_float<bf16>(x[i]);
+}
+
 template <Binarise Kind>
 ELBO_CLONES void gather_range(Gather args, int64_t begin, int64_t end) {
   const uint64_t step = order_step(args.order);
@@ -62,6 +68,7 @@ ELBO_CLONES void gather_range(Gather args, int64_t begin, int64_t end) {
 #pragma omp simd
       for (int64_t d = 0; d < args.dim; ++d) x[d] = pixel_value<Kind>(stored[d], 0.0f);
     }
+    round_pixels(args.x_bf16, args.x, row * args.dim, args.dim);
   }
 }
 
@@ -107,6 +114,7 @@ __global__ void __launch_bounds__(256) gather_kernel(Gather args) {
           x[d + lane] = pixel_value<Kind>(stored[d + lane], lane_of(u, lane));
         }
       }
+      round_pixels(args.x_bf16, args.x, row * args.dim + d, min(args.dim - d, int64_t{4}));
     }
   }
 }

@@ -8,7 +8,7 @@
 // (seed, step, sample s_b, dimension d), so it depends neither on the row nor on how an epoch is
 // cut into batches; without a state the step is 0 and the draws of a sample are always the same.
 //
-// Shapes    data [N, D], labels [N] in device memory; x [B, D], index and label_out [B]
+// Shapes    data [N, D], labels [N] in device memory; x, x_bf16 [B, D], index and label_out [B]
 // Work      one launch; reads BD bytes, writes 4BD; on CUDA a block owns a row and moves 16 bytes
 //           per store where D % 4 == 0 and the pointers allow it. dynamic draws four pixels per
 //           Philox call.
@@ -20,6 +20,7 @@
 
 #include "kernels/batch_order.h"
 #include "kernels/exec.h"
+#include "kernels/storage.h"
 
 namespace elbo {
 
@@ -32,6 +33,7 @@ struct Gather {
   BatchOrder order;
   Binarise binarise = Binarise::none;
   float* x = nullptr;
+  bf16* x_bf16 = nullptr;           // x once more, rounded; may be null
   int32_t* index = nullptr;         // which sample each row is; may be null
   const uint8_t* labels = nullptr;  // may be null
   int32_t* label_out = nullptr;     // required with labels

@@ -1,5 +1,6 @@
 #include "kernels/optimizer.h"
 
+#include "kernels/elementwise.h"
 #include "kernels/error.h"
 #include "kernels/launch.h"
 #include "kernels/update_rules.h"
@@ -95,14 +96,17 @@ struct AdagradRule {
 template <bool Vectorised, bool Advance, class Rule, int In, int Out>
 __global__ void __launch_bounds__(cuda::kBlock)
     optimizer_kernel(OptimizerHyper hyper, StepState* state, int64_t n,
-                     PointerPack<const float, In> in, PointerPack<float, Out> out,
+                     PointerPack<const float, In> in, PointerPack<float, Out> out, bf16* shadow,
                      StepRule next_step, uint32_t* ticket) {
   __shared__ Rule shared_rule;
   if (state->bad_op != 0) return;
   if (threadIdx.x == 0) shared_rule = Rule::prepare(hyper, *state);
   __syncthreads();
   const Rule rule = shared_rule;
-  const auto update = [&rule](int64_t i, const float* x, float* y) { rule(i, x, y); };
+  const auto update = [&rule, shadow](int64_t i, const float* x, float* y) {
+    rule(i, x, y);
+    if (shadow) shadow[i] = from_float<bf16>(y[0]);
+  };
   constexpr int kStep = Vectorised ? kVector<float> : 1;
   const int64_t thread = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   const int64_t stride = int64_t{gridDim.x} * blockDim.x;
@@ -133,10 +137,10 @@ void launch_optimizer(const Exec& exec, const OptimizerStep& args, PointerPack<c
   if (cuda::is_vector_aligned(in)) {  // every output is an input too
     gpu::launch(optimizer_kernel<true, Advance, Rule, In, Out>,
                 cuda::blocks_for(n / kVector<float>), cuda::kBlock, 0, exec.stream, args.hyper,
-                args.state, n, in, out, next_step, exec.scratch.tickets);
+                args.state, n, in, out, args.shadow, next_step, exec.scratch.tickets);
   } else {
     gpu::launch(optimizer_kernel<false, Advance, Rule, In, Out>, cuda::blocks_for(n), cuda::kBlock,
-                0, exec.stream, args.hyper, args.state, n, in, out, next_step,
+                0, exec.stream, args.hyper, args.state, n, in, out, args.shadow, next_step,
                 exec.scratch.tickets);
   }
 }
@@ -159,6 +163,7 @@ void update([[maybe_unused]] const Exec& exec, const OptimizerStep& args,
 #endif
   if (args.state->bad_op != 0) return;
   cpu::map(args.count, Rule::prepare(args.hyper, *args.state), in, out);
+  if (args.shadow) round_to_bf16(exec, args.count, args.param, args.shadow);
   if (args.next_step) advance(*args.state, *args.next_step);
 }
 

@@ -27,6 +27,7 @@
 
 #include "kernels/exec.h"
 #include "kernels/step_state.h"
+#include "kernels/storage.h"
 
 namespace elbo {
 
@@ -49,7 +50,8 @@ struct OptimizerStep {
   float* moment1;  // null where optimizer_moments() says it is not needed
   float* moment2;
   int64_t count;
-  StepState* state;  // device memory
+  StepState* state;        // device memory
+  bf16* shadow = nullptr;  // the parameters once more, rounded; may be null
   const StepRule* next_step =
       nullptr;  // host memory; given: advance_step() afterwards, in the same launch
 };

@@ -1,4 +1,4 @@
-// CUDA half of reparam_kl.cu. latent_head.cu uses its forward_quad.
+// CUDA half of reparam_kl.cu. latent_block.cuh uses its quads.
 //
 // All three kernels: a thread owns four consecutive dimensions of a row, which are one Philox call and,
 // where pointers and strides allow (`wide`), one access of four elements: 16 bytes of float, 8 of
@@ -75,25 +75,55 @@ __device__ inline int quad_length(int64_t dim, int64_t quad) {
   return static_cast<int>(min(dim - quad * kQuad, int64_t{kQuad}));
 }
 
+struct QuadSample {
+  QuadValues z;
+  float kl;  // the quad's share of its row's
+};
+
+// Elements past the row's end come as mu = logvar = 0, whose KL is zero.
+__device__ inline QuadSample sample_quad(const QuadValues& mu, const QuadValues& logvar,
+                                         const NoiseSource& noise, int64_t row, int64_t quad) {
+  const QuadValues eps = draw_quad(noise, row, quad);
+  QuadSample sample = {};
+#pragma unroll
+  for (int e = 0; e < kQuad; ++e) {
+    const ReparamElement<float> element = reparam_element(mu.v[e], logvar.v[e], eps.v[e]);
+    sample.z.v[e] = element.z;
+    sample.kl += element.kl;
+  }
+  return sample;
+}
+
+struct QuadGradient {
+  QuadValues dmu, dlogvar;
+};
+
+// `weight` is the gradient of the row's KL.
+__device__ inline QuadGradient gradient_quad(const QuadValues& mu, const QuadValues& logvar,
+                                             const QuadValues& eps, const QuadValues& dz,
+                                             float weight) {
+  QuadGradient gradient;
+#pragma unroll
+  for (int e = 0; e < kQuad; ++e) {
+    const ReparamGradient<float> g =
+        reparam_gradient(mu.v[e], logvar.v[e], eps.v[e], dz.v[e], weight);
+    gradient.dmu.v[e] = g.dmu;
+    gradient.dlogvar.v[e] = g.dlogvar;
+  }
+  return gradient;
+}
+
 // Writes z of one quad and returns its share of the KL.
 template <class T>
 __device__ float forward_quad(const ReparamKlForward<T>& args, bool wide, int64_t row,
                               int64_t quad) {
   const int count = quad_length(args.dim, quad);
   const int64_t at = row * args.row_stride + quad * kQuad;
-  const QuadValues mu = load_quad(args.mu + at, count, wide);
-  const QuadValues logvar = load_quad(args.logvar + at, count, wide);
-  const QuadValues eps = draw_quad(args.noise, row, quad);
-  QuadValues z;
-  float kl = 0.0f;  // a missing element counts as mu = logvar = 0, whose KL is zero
-#pragma unroll
-  for (int e = 0; e < kQuad; ++e) {
-    const ReparamElement<float> element = reparam_element(mu.v[e], logvar.v[e], eps.v[e]);
-    z.v[e] = element.z;
-    kl += element.kl;
-  }
-  store_quad(args.z + row * args.dim + quad * kQuad, count, wide, z);
-  return kl;
+  const QuadSample sample =
+      sample_quad(load_quad(args.mu + at, count, wide), load_quad(args.logvar + at, count, wide),
+                  args.noise, row, quad);
+  store_quad(args.z + row * args.dim + quad * kQuad, count, wide, sample.z);
+  return sample.kl;
 }
 
 // `lanes` neighbouring threads own a row: a power of two up to 32, so that a warp holds several
@@ -142,24 +172,22 @@ __global__ void __launch_bounds__(kReparamBlock)
     const int64_t at = row * args.row_stride + quad * kQuad;
     const int64_t grad_at = row * args.grad_row_stride + quad * kQuad;
     const float weight = args.dkl.values ? args.dkl.at(row) : 0.0f;
-    const QuadValues mu = load_quad(args.mu + at, count, wide);
-    const QuadValues logvar = load_quad(args.logvar + at, count, wide);
-    const QuadValues eps = draw_quad(args.noise, row, quad);
-    QuadValues dz = {}, dmu = {}, dlogvar = {};
+    QuadValues dz = {};
     if (args.dz) dz = load_quad(args.dz + row * args.dim + quad * kQuad, count, wide);
+    QuadGradient g = gradient_quad(load_quad(args.mu + at, count, wide),
+                                   load_quad(args.logvar + at, count, wide),
+                                   draw_quad(args.noise, row, quad), dz, weight);
     if (args.mode == GradMode::add) {
-      dmu = load_quad(args.dmu + grad_at, count, wide);
-      dlogvar = load_quad(args.dlogvar + grad_at, count, wide);
-    }
+      const QuadValues dmu = load_quad(args.dmu + grad_at, count, wide);
+      const QuadValues dlogvar = load_quad(args.dlogvar + grad_at, count, wide);
 #pragma unroll
-    for (int e = 0; e < kQuad; ++e) {
-      const ReparamGradient<float> g =
-          reparam_gradient(mu.v[e], logvar.v[e], eps.v[e], dz.v[e], weight);
-      dmu.v[e] += g.dmu;
-      dlogvar.v[e] += g.dlogvar;
+      for (int e = 0; e < kQuad; ++e) {
+        g.dmu.v[e] += dmu.v[e];
+        g.dlogvar.v[e] += dlogvar.v[e];
+      }
     }
-    store_quad(args.dmu + grad_at, count, wide, dmu);
-    store_quad(args.dlogvar + grad_at, count, wide, dlogvar);
+    store_quad(args.dmu + grad_at, count, wide, g.dmu);
+    store_quad(args.dlogvar + grad_at, count, wide, g.dlogvar);
   }
 }
 

@@ -45,6 +45,11 @@ ELBO_CLONES void sprites_range(SpriteGather args, int64_t begin, int64_t end) {
         draw_image<2>(pose, args.resolution, image);
         break;
     }
+    if (args.x_bf16) {
+      for (int64_t i = 0; i < pixels; ++i) {
+        args.x_bf16[row * pixels + i] = from_float<bf16>(image[i]);
+      }
+    }
   }
 }
 
@@ -70,7 +75,8 @@ __device__ FourFloats four_pixels(const SpritePose& pose, float pixel, int resol
 // Draws the block's share of one image: a thread takes four neighbouring pixels of a row at a time
 // where the resolution is a multiple of 4 (Vectorised), else one.
 template <int Shape, bool Vectorised>
-__device__ void draw_image_block(const SpritePose& pose, int resolution, float* image) {
+__device__ void draw_image_block(const SpritePose& pose, int resolution, float* image,
+                                 bf16* rounded) {
   const float pixel = 1.0f / static_cast<float>(resolution);
   const int pixels = resolution * resolution, width = Vectorised ? 4 : 1;
   for (int p = width * threadIdx.x; p < pixels; p += width * blockDim.x) {
@@ -79,6 +85,8 @@ __device__ void draw_image_block(const SpritePose& pose, int resolution, float* 
     } else {
       image[p] = sprite_value<Shape>(pose, pixel, p / resolution, p % resolution);
     }
+    if (!rounded) continue;
+    for (int i = p; i < p + width; ++i) rounded[i] = from_float<bf16>(image[i]);
   }
 }
 
@@ -101,13 +109,15 @@ __global__ void __launch_bounds__(256) sprites_kernel(SpriteGather args) {
     const SpritePose pose = shared_pose;
     const int shape = shared_shape;
     __syncthreads();
-    float* image = args.x + row * args.resolution * args.resolution;
+    const int64_t at = row * args.resolution * args.resolution;
+    float* image = args.x + at;
+    bf16* rounded = args.x_bf16 ? args.x_bf16 + at : nullptr;
     if (shape == 0) {
-      draw_image_block<0, Vectorised>(pose, args.resolution, image);
+      draw_image_block<0, Vectorised>(pose, args.resolution, image, rounded);
     } else if (shape == 1) {
-      draw_image_block<1, Vectorised>(pose, args.resolution, image);
+      draw_image_block<1, Vectorised>(pose, args.resolution, image, rounded);
     } else {
-      draw_image_block<2, Vectorised>(pose, args.resolution, image);
+      draw_image_block<2, Vectorised>(pose, args.resolution, image, rounded);
     }
   }
 }

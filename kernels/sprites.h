@@ -36,6 +36,7 @@
 #include "kernels/math.h"
 #include "kernels/portability.h"
 #include "kernels/shuffle.h"
+#include "kernels/storage.h"
 
 namespace elbo {
 
@@ -164,6 +165,7 @@ struct SpriteGather {
   BatchOrder order;
   int64_t offset = 0;
   float* x = nullptr;
+  bf16* x_bf16 = nullptr;    // x once more, rounded; may be null
   int32_t* index = nullptr;  // may be null
   uint64_t split_seed = 0;
 };

@@ -42,46 +42,6 @@ __device__ void store_pair(T* p, int count, bool wide, const float (&v)[2]) {
   }
 }
 
-// The activation is chosen per element and not per kernel: all threads choose alike, and a kernel for
-// each would be compiled eight times over.
-template <class F>
-__device__ float with_activation(Activation activation, const F& f) {
-  switch (activation) {
-    case Activation::relu:
-      return f.template run<Activation::relu>();
-    case Activation::leaky_relu:
-      return f.template run<Activation::leaky_relu>();
-    case Activation::tanh:
-      return f.template run<Activation::tanh>();
-    case Activation::sigmoid:
-      return f.template run<Activation::sigmoid>();
-    case Activation::silu:
-      return f.template run<Activation::silu>();
-    case Activation::gelu:
-      return f.template run<Activation::gelu>();
-    case Activation::softplus:
-      return f.template run<Activation::softplus>();
-    case Activation::identity:
-      break;
-  }
-  return f.template run<Activation::identity>();
-}
-
-struct Activate {
-  float x;
-  template <Activation A>
-  __device__ float run() const {
-    return activate<A>(x);
-  }
-};
-struct ActivateBackward {
-  float kept, dy;
-  template <Activation A>
-  __device__ float run() const {
-    return activate_backward<A>(kept, dy);
-  }
-};
-
 // y = act(v + bias), and the pre-activation where backward needs it.
 template <class T>
 struct ForwardEpilogue {
@@ -105,8 +65,7 @@ struct ForwardEpilogue {
       // Backward will see the stored number, so forward's output must be its.
       v[0] = to_float(from_float<T>(v[0])), v[1] = to_float(from_float<T>(v[1]));
     }
-    v[0] = with_activation(activation, Activate{v[0]}),
-    v[1] = with_activation(activation, Activate{v[1]});
+    v[0] = activate(activation, v[0]), v[1] = activate(activation, v[1]);
     store_pair(y + at, count, wide, v);
     return 0.0f;
   }
@@ -128,8 +87,8 @@ struct DataEpilogue {
     if (kept) {
       float k[2];
       load_pair(kept + at, count, wide, k);
-      v[0] = with_activation(activation, ActivateBackward{k[0], v[0]});
-      v[1] = with_activation(activation, ActivateBackward{k[1], v[1]});
+      v[0] = activate_backward(activation, k[0], v[0]);
+      v[1] = activate_backward(activation, k[1], v[1]);
     }
     if (add) {
       float old[2];

@@ -2,6 +2,7 @@
 
 #include "engine/ops/likelihood_op.h"
 #include "engine/ops/linear_op.h"
+#include "models/likelihood.h"
 
 namespace elbo {
 namespace {
@@ -54,6 +55,7 @@ Autoencoder::Autoencoder(ParamStore& params, const ModelConfig& config, int64_t 
   }
   const std::string last = classic ? "fc4" : sequential("decoder", hidden.size());
   decoder_.push_back(make_linear({last}, width, image_size, Activation::identity));
+  block_label_ = encoder_.back().label + "|" + decoder_.front().label;
 }
 
 Linear Autoencoder::make_linear(const std::vector<std::string>& names, int64_t in, int64_t out_each,
@@ -87,22 +89,27 @@ Tensor Autoencoder::run(Tape& tape, std::span<const Linear> layers, Tensor x) co
 
 Tensor Autoencoder::encode(Tape& tape, const Tensor& x) const { return run(tape, encoder_, x); }
 
-LatentSample Autoencoder::sample_latent(Tape& tape, const Tensor& x, const NoiseSource& noise,
-                                        const RowWeight& kl_weight) const {
+LatentBlock Autoencoder::sample(Tape& tape, const Tensor& x, const NoiseSource& noise,
+                                const RowWeight& kl_weight) const {
   const Tensor hidden = run(tape, std::span(encoder_).first(encoder_.size() - 1), x);
-  const Linear& heads = encoder_.back();
-  const Tape::Scope scope(tape, heads.label.c_str());
-  return latent_head(tape, *params_, hidden, heads.weight, heads.bias, noise, kl_weight);
+  const auto layer = [](const Linear& l) {
+    return LayerParams{l.label.c_str(), l.weight, l.bias, l.activation};
+  };
+  const Tape::Scope scope(tape, block_label_.c_str());
+  return latent_block(tape, *params_, hidden, layer(encoder_.back()), noise, kl_weight,
+                      layer(decoder_.front()));
 }
 
 Tensor Autoencoder::decode(Tape& tape, const Tensor& z) const { return run(tape, decoder_, z); }
 
-Tensor Autoencoder::decode_nll(Tape& tape, const Tensor& z, const Tensor& target,
+Tensor Autoencoder::decode_nll(Tape& tape, const Tensor& hidden, size_t first, const Tensor& target,
                                const RowWeight& weight) const {
-  const Tensor hidden = run(tape, std::span(decoder_).first(decoder_.size() - 1), z);
-  const Linear& last = decoder_.back();
+  const std::span<const Linear> layers = std::span(decoder_).subspan(first);
+  if (layers.empty()) return likelihood_nll(tape, config_, hidden, target, weight);
+  const Tensor last_hidden = run(tape, layers.first(layers.size() - 1), hidden);
+  const Linear& last = layers.back();
   const Tape::Scope scope(tape, last.label.c_str());
-  return likelihood_layer(tape, *params_, hidden, last.weight, last.bias, target,
+  return likelihood_layer(tape, *params_, last_hidden, last.weight, last.bias, target,
                           config_.likelihood, config_.log_variance, weight);
 }
 

@@ -42,15 +42,16 @@ class Autoencoder {
   // x [B, image_size] -> [mu | logvar] [B, 2 latent], or the code [B, latent] of a plain autoencoder.
   Tensor encode(Tape& tape, const Tensor& x) const;
 
-  // x -> a sample of the posterior, and its KL: encode() and reparam_kl as fewer launches.
-  LatentSample sample_latent(Tape& tape, const Tensor& x, const NoiseSource& noise,
-                             const RowWeight& kl_weight) const;
+  // x -> a sample of the posterior, its KL, and y, what the decoder's first layer makes of the sample.
+  LatentBlock sample(Tape& tape, const Tensor& x, const NoiseSource& noise,
+                     const RowWeight& kl_weight) const;
 
   // z [B, latent] -> what the likelihood makes of it (logits or means) [B, image_size].
   Tensor decode(Tape& tape, const Tensor& z) const;
 
-  // decode(), then -log p(target | z) in nats per image as likelihood_layer() returns it.
-  Tensor decode_nll(Tape& tape, const Tensor& z, const Tensor& target,
+  // The decoder from its layer number `first` on, then -log p(target | z) in nats per image as
+  // likelihood_layer() returns it.
+  Tensor decode_nll(Tape& tape, const Tensor& hidden, size_t first, const Tensor& target,
                     const RowWeight& weight) const;
 
   // The latent to decode without noise: the posterior mean, or the code itself.
@@ -65,6 +66,7 @@ class Autoencoder {
   ModelConfig config_;
   int64_t image_size_;
   std::vector<Linear> encoder_, decoder_;
+  std::string block_label_;  // of the last encoder layer and the first decoder layer as one op
 };
 
 }  // namespace elbo

@@ -61,8 +61,10 @@ struct OutputConfig {
   int keep = 2;                 // checkpoints kept besides the best
 };
 
-// Of matrix products; everything else is fp32. tf32 needs CUDA.
-enum class Precision : int { fp32, tf32 };
+// tf32 rounds the operands of matrix products. bf16 also stores activations and their gradients as bf16
+// and multiplies by weights rounded to it; the weights themselves, their gradients and moments, losses,
+// KL and log-variance stay fp32, and so do evaluation and sampling. Both need CUDA.
+enum class Precision : int { fp32, tf32, bf16 };
 const char* precision_name(Precision precision);
 
 struct RunConfig {

@@ -107,7 +107,7 @@ std::vector<float> Inference::images(const ImageData& data, int64_t first, int64
       order.seed = seed;
       order.shuffle = false;
       order.first = first + done;
-      x = data.gather(tape, order, batch, binarise);
+      x = data.gather(tape, order, batch, binarise).input;
       tape.keep(x);
     });
     context_.download(pixels.data() + done * data.shape().size(), x.data, x.bytes());

@@ -13,25 +13,24 @@ RowWeight batch_mean_weight(const float* value, int64_t batch, Device device) {
 
 }  // namespace
 
-ObjectiveTerms elbo_objective(Tape& tape, const Autoencoder& model, const Tensor& x,
+ObjectiveTerms elbo_objective(Tape& tape, const Autoencoder& model, const ImageBatch& images,
                               const NoiseSource& noise, const StepState* state) {
-  const int64_t batch = x.shape[0];
+  const int64_t batch = images.target.shape[0];
   RowWeight recon_weight, kl_weight;
   if (state && tape.recording()) {
     recon_weight = batch_mean_weight(&state->recon_weight, batch, tape.device());
     kl_weight = batch_mean_weight(&state->kl_weight, batch, tape.device());
   }
   ObjectiveTerms terms;
-  Tensor z;
   if (model.variational()) {
-    const LatentSample sample = model.sample_latent(tape, x, noise, kl_weight);
-    z = sample.z;
-    terms.kl = sample.kl;
+    const LatentBlock block = model.sample(tape, images.input, noise, kl_weight);
+    terms.kl = block.latent.kl;
     terms.has_kl = true;
+    terms.nll = model.decode_nll(tape, block.y, 1, images.target, recon_weight);
   } else {
-    z = model.encode(tape, x);
+    const Tensor code = model.encode(tape, images.input);
+    terms.nll = model.decode_nll(tape, code, 0, images.target, recon_weight);
   }
-  terms.nll = model.decode_nll(tape, z, x, recon_weight);
   return terms;
 }
 

@@ -4,6 +4,7 @@
 // over latents, both averaged over the batch.
 #pragma once
 
+#include "engine/image_data.h"
 #include "engine/tape.h"
 #include "kernels/noise_source.h"
 #include "models/autoencoder.h"
@@ -18,7 +19,7 @@ struct ObjectiveTerms {
 
 // Weights are read from `state` in device memory while the step runs; null computes the terms alone.
 // Gradient flow starts here: call tape.backward() afterwards.
-ObjectiveTerms elbo_objective(Tape& tape, const Autoencoder& model, const Tensor& x,
+ObjectiveTerms elbo_objective(Tape& tape, const Autoencoder& model, const ImageBatch& images,
                               const NoiseSource& noise, const StepState* state);
 
 }  // namespace elbo

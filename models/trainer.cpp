@@ -31,7 +31,15 @@ LossMeans mean_of(const LossMeans& sums) {
 }  // namespace
 
 const char* precision_name(Precision precision) {
-  return precision == Precision::tf32 ? "tf32" : "fp32";
+  switch (precision) {
+    case Precision::fp32:
+      return "fp32";
+    case Precision::tf32:
+      return "tf32";
+    case Precision::bf16:
+      return "bf16";
+  }
+  return "unknown";
 }
 
 Trainer::Trainer(Context& context, const RunConfig& config, const ImageData& train,
@@ -48,6 +56,10 @@ Trainer::Trainer(Context& context, const RunConfig& config, const ImageData& tra
                 "; expected at least 1");
   }
   if (train.count() < 1) throw_error(ErrorCode::data, "the training set is empty");
+  if (config.precision != Precision::fp32 && context.device() == Device::cpu) {
+    throw_error(ErrorCode::usage, "--precision ", precision_name(config.precision),
+                " needs a CUDA device; the CPU computes in fp32");
+  }
   context.set_products(
       config.precision == Precision::tf32 ? ProductPrecision::tf32 : ProductPrecision::fp32,
       config.product_kernels);
@@ -56,6 +68,7 @@ Trainer::Trainer(Context& context, const RunConfig& config, const ImageData& tra
   params_.finalise();
   params_.initialise(config.train.seed);
   params_.allocate_moments();
+  if (config.precision == Precision::bf16) params_.allocate_shadow();
   eval_tape_.set_recording(false);
   tape_.use_graphs(config.graph_steps > 0);
 
@@ -87,6 +100,7 @@ void Trainer::upload_state() {
   state.position = static_cast<uint64_t>(position());
   context_.upload(state_, &state, sizeof state);
   prepare_step(context_.exec(), state_, rule_);
+  params_.refresh_shadow();
 }
 
 int64_t Trainer::steps_per_epoch() const {
@@ -115,12 +129,13 @@ void Trainer::body(Tape& tape, int64_t batch) {
   order.state = state_;
   order.samples = static_cast<int64_t>(rule_.samples);
   order.shuffle = !config_.train.overfit_batch;
-  const Tensor x = train_.gather(tape, order, batch, config_.data.binarise);
+  const DType input = config_.precision == Precision::bf16 ? DType::bf16 : DType::f32;
+  const ImageBatch images = train_.gather(tape, order, batch, config_.data.binarise, input);
   NoiseSource noise{};
   noise.seed = config_.train.seed;
   noise.state = state_;
   noise.purpose = NoisePurpose::latent;
-  const ObjectiveTerms terms = elbo_objective(tape, *model_, x, noise, state_);
+  const ObjectiveTerms terms = elbo_objective(tape, *model_, images, noise, state_);
   tape.backward(params_);
 
   const Tape::Scope scope(tape, "opt");
@@ -155,6 +170,7 @@ void Trainer::body(Tape& tape, int64_t batch) {
       args.moment2 = params_.moment_count() > 1 ? params_.moment(1) + group.offset : nullptr;
       args.count = group.count;
       args.state = state_;
+      args.shadow = params_.shadow() ? params_.shadow() + group.offset : nullptr;
       args.next_step = &group == last ? &rule_ : nullptr;
       optimizer_step(exec, args);
     });
@@ -318,12 +334,12 @@ LossMeans Trainer::evaluate(const ImageData& data) {
       order.seed = config_.train.seed;
       order.first = first;
       order.shuffle = false;
-      const Tensor x = data.gather(tape, order, batch, config_.data.binarise);
+      const ImageBatch images = data.gather(tape, order, batch, config_.data.binarise);
       NoiseSource noise{};
       noise.seed = config_.train.seed;
       noise.purpose = NoisePurpose::evaluate;
       noise.first_row = first;
-      terms = elbo_objective(tape, *model_, x, noise, nullptr);
+      terms = elbo_objective(tape, *model_, images, noise, nullptr);
       tape.keep(terms.nll);
       tape.keep(terms.kl);
     });

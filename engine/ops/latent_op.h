@@ -7,6 +7,7 @@
 #pragma once
 
 #include "engine/ops/op_support.h"
+#include "kernels/activation.h"
 #include "kernels/noise_source.h"
 
 namespace elbo {
@@ -19,10 +20,28 @@ struct LatentSample {
 LatentSample reparam_kl(Tape& tape, const Tensor& stats, const NoiseSource& noise,
                         const RowWeight& kl_weight);
 
-// The layer that makes stats, and reparam_kl of them, as one op (kernels/latent_head.h).
-// x [B, in]; weight [2D, in]; bias [2D].
-LatentSample latent_head(Tape& tape, ParamStore& params, const Tensor& x, ParamStore::Id weight,
-                         ParamStore::Id bias, const NoiseSource& noise, const RowWeight& kl_weight);
+// A layer with a bias, and the name that its ops bear.
+struct LayerParams {
+  const char* label;  // must outlive the step
+  ParamStore::Id weight, bias;
+  Activation activation = Activation::identity;
+};
+
+struct LatentBlock {
+  LatentSample latent;
+  Tensor y;
+};
+
+// The narrow middle of a VAE: the layer that makes stats, reparam_kl of them, and the decoder's first
+// layer.
+//
+// Shapes    x [B, in]; heads' weight [2D, in], bias [2D], no activation; decoder's weight [H, D];
+//           y [B, H]
+// Work      CUDA: one launch each way for small layers (kernels/latent_block.h), and the weights'
+//           gradients beside it. CPU: the three ops one after the other.
+LatentBlock latent_block(Tape& tape, ParamStore& params, const Tensor& x, const LayerParams& heads,
+                         const NoiseSource& noise, const RowWeight& kl_weight,
+                         const LayerParams& decoder);
 
 // mu alone, [B, D], as a contiguous tensor: what evaluation decodes.
 Tensor posterior_mean(Tape& tape, const Tensor& stats);

@@ -18,21 +18,25 @@ void check_pair(const char* op, const Tensor& output, const Tensor& target) {
 template <class Launch>
 void with_target(const char* op, const Exec& exec, const Tensor& output, const Tensor& target,
                  Launch launch) {
-  with_element_type(op, output, [&]<class T>(T) {
+  with_storage_type(op, output, [&]<class T>(T) {
     if (target.dtype == DType::u8) {
       launch(exec, T{}, static_cast<const uint8_t*>(target.as<uint8_t>()));
     } else {
-      launch(exec, T{}, static_cast<const T*>(target.as<T>()));
+      launch(exec, T{}, static_cast<const Compute<T>*>(target.as<Compute<T>>()));
     }
   });
+}
+
+DType loss_type(const Tensor& output) {
+  return output.dtype == DType::f64 ? DType::f64 : DType::f32;
 }
 
 // Fills what the two likelihoods' argument structs have in common.
 template <class T, class Args>
 void set_loss(Args& args, const Tensor& nll, const GradSlot& slot, const RowWeight& weight,
               int64_t batch) {
-  args.nll = nll.as<T>();
-  args.weight = weight.as<T>(batch);
+  args.nll = nll.as<Compute<T>>();
+  args.weight = weight.as<Compute<T>>(batch);
   args.mode = slot.mode;
 }
 
@@ -43,7 +47,7 @@ Tensor bernoulli_nll(Tape& tape, const Tensor& logits, const Tensor& target,
   check_pair("bernoulli_nll", logits, target);
   const int64_t batch = logits.shape[0], dim = logits.shape[1];
   check_row_weight("bernoulli_nll", weight, batch);
-  const Tensor nll = tape.new_buffer({batch}, logits.dtype);
+  const Tensor nll = tape.new_buffer({batch}, loss_type(logits));
   const GradSlot slot = weight.given() ? tape.grad_slot(logits) : GradSlot{};
   const Tensor dlogits = slot ? slot.dx : Tensor{};
   tape.op("bernoulli_nll", {logits, target, weight.values}, {nll, dlogits}, [&](const Exec& exec) {
@@ -67,7 +71,7 @@ Tensor gaussian_nll(Tape& tape, const Tensor& mean, const Tensor& target, float 
   check_pair("gaussian_nll", mean, target);
   const int64_t batch = mean.shape[0], dim = mean.shape[1];
   check_row_weight("gaussian_nll", weight, batch);
-  const Tensor nll = tape.new_buffer({batch}, mean.dtype);
+  const Tensor nll = tape.new_buffer({batch}, loss_type(mean));
   const GradSlot slot = weight.given() ? tape.grad_slot(mean) : GradSlot{};
   const Tensor dmean = slot ? slot.dx : Tensor{};
   tape.op("gaussian_nll", {mean, target, weight.values}, {nll, dmean}, [&](const Exec& exec) {
@@ -91,7 +95,8 @@ namespace {
 
 bool stores_no_output(const Tape& tape, const Tensor& x) {
   const Exec& exec = tape.context().exec();
-  return x.dtype == DType::f32 && linear_uses_tensor_cores<float>(exec, x.shape[0]);
+  return x.dtype == DType::bf16 ||
+         (x.dtype == DType::f32 && linear_uses_tensor_cores<float>(exec, x.shape[0]));
 }
 
 }  // namespace
@@ -106,12 +111,15 @@ Tensor likelihood_layer(Tape& tape, ParamStore& params, const Tensor& x, ParamSt
                ? bernoulli_nll(tape, output, target, loss_weight)
                : gaussian_nll(tape, output, target, log_variance, loss_weight);
   }
-  const Tensor output = record_linear(tape, params, x, weight, &bias);  // a name for its gradient
+  const Tensor output = record_linear(tape, params, x, weight, &bias).y;  // names its gradient
   check_pair(kOp, output, target);
   const int64_t batch = output.shape[0], dim = output.shape[1];
   check_row_weight(kOp, loss_weight, batch);
   const Tensor doutput = tape.grad_slot(output).dx;
-  const int64_t parts = likelihood_layer_parts<float>(tape.context().exec(), batch, dim);
+  int64_t parts = 0;
+  with_storage_type(kOp, x, [&]<class T>(T) {
+    parts = likelihood_layer_parts<T>(tape.context().exec(), batch, dim);
+  });
   const Tensor nll = tape.new_buffer({parts * batch}, DType::f32);
   tape.op(kOp, {x, target, loss_weight.values}, {nll, doutput}, [&](const Exec& exec) {
     with_target(kOp, exec, output, target,
@@ -120,7 +128,7 @@ Tensor likelihood_layer(Tape& tape, ParamStore& params, const Tensor& x, ParamSt
                   args.likelihood = likelihood;
                   args.log_variance = log_variance;
                   args.x = x.as<T>();
-                  args.weight = params.param(weight).value.as<T>();
+                  args.weight = weight_values<T>(params.param(weight));
                   args.bias = params.param(bias).value.as<Compute<T>>();
                   args.target = wanted;
                   args.doutput = doutput.as<T>();

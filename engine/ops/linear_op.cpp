@@ -7,30 +7,22 @@
 namespace elbo {
 namespace {
 
-// What backward needs to know about one application of a layer.
-struct LinearCall {
-  ParamStore* params;
-  Tensor x, y, aux;
-  Param weight, bias;
-  bool has_bias;
-  Activation activation;
-  int64_t batch, in, out;
-};
-
 size_t aux_bytes(const Tape& tape, const LinearCall& call) {
   const Exec& exec = tape.context().exec();
-  return call.x.dtype == DType::f64
-             ? linear_aux_bytes<double>(exec, call.batch, call.out, call.activation)
-             : linear_aux_bytes<float>(exec, call.batch, call.out, call.activation);
+  size_t bytes = 0;
+  with_storage_type("linear", call.x, [&]<class T>(T) {
+    bytes = linear_aux_bytes<T>(exec, call.batch, call.out, call.activation);
+  });
+  return bytes;
 }
 
 void forward(Tape& tape, const LinearCall& call) {
   tape.op("linear", {call.x}, {call.y, call.aux}, [&](const Exec& exec) {
-    with_element_type("linear", call.x, [&]<class T>(T) {
+    with_storage_type("linear", call.x, [&]<class T>(T) {
       BasicLinearForward<T> args{};
       args.x = call.x.as<T>();
-      args.weight = call.weight.value.as<T>();
-      args.bias = call.has_bias ? call.bias.value.as<T>() : nullptr;
+      args.weight = weight_values<T>(call.weight);
+      args.bias = call.has_bias ? call.bias.value.as<Compute<T>>() : nullptr;
       args.y = call.y.as<T>();
       args.aux = call.aux.data;
       args.batch = call.batch;
@@ -48,7 +40,7 @@ void backward_activation(Tape& tape, const LinearCall& call, const Tensor& dy) {
       call.has_bias ? call.params->next_grad_mode(call.bias.index) : GradMode::write;
   if (mode == GradMode::add) tape.join();  // a branch may still be writing the same gradient
   tape.op("linear_dactivation", {dy, call.y, call.aux}, {dy}, [&](const Exec& exec) {
-    with_element_type("linear", call.x, [&]<class T>(T) {
+    with_storage_type("linear", call.x, [&]<class T>(T) {
       BasicActivationBackwardBias<T> args{};
       args.activation = call.activation;
       args.batch = call.batch;
@@ -58,7 +50,7 @@ void backward_activation(Tape& tape, const LinearCall& call, const Tensor& dy) {
       args.pre =
           needs_pre_activation(call.activation) ? static_cast<const T*>(call.aux.data) : nullptr;
       args.dx = dy.as<T>();
-      args.dbias = call.has_bias ? call.bias.grad.as<T>() : nullptr;
+      args.dbias = call.has_bias ? call.bias.grad.as<Compute<T>>() : nullptr;
       args.dbias_mode = mode;
       activation_backward_bias(exec, args);
     });
@@ -85,13 +77,13 @@ void backward_weight(Tape& tape, const LinearCall& call, const Tensor& dz, bool 
   if (mode == GradMode::add || bias_mode == GradMode::add) tape.join();
   // Nothing but the optimiser waits for it, so the chain of input gradients need not.
   tape.branch_op("linear_dweight", {call.x, dz}, [&](const Exec& exec) {
-    with_element_type("linear", call.x, [&]<class T>(T) {
+    with_storage_type("linear", call.x, [&]<class T>(T) {
       BasicLinearBackwardWeight<T> args{};
       args.x = call.x.as<T>();
       args.dy = dz.as<T>();
-      args.dweight = call.weight.grad.as<T>();
+      args.dweight = call.weight.grad.as<Compute<T>>();
       args.mode = mode;
-      args.dbias = with_bias ? call.bias.grad.as<T>() : nullptr;
+      args.dbias = with_bias ? call.bias.grad.as<Compute<T>>() : nullptr;
       args.dbias_mode = bias_mode;
       args.batch = call.batch;
       args.in = call.in;
@@ -114,18 +106,18 @@ void backward_data(Tape& tape, const LinearCall& call, const Tensor& dz) {
   const Tensor aux = producer ? producer->aux : Tensor{};
   if (bias_mode == GradMode::add) tape.join();
   tape.op("linear_dinput", {dz, call.x, aux, slot.dx}, {slot.dx}, [&](const Exec& exec) {
-    with_element_type("linear", call.x, [&]<class T>(T) {
+    with_storage_type("linear", call.x, [&]<class T>(T) {
       BasicInputActivation<T> input{};
       if (producer) {
         input.activation = producer->activation;
         input.y = call.x.as<T>();
         input.aux = aux.data;
-        input.dbias = with_bias ? producer->bias.grad.as<T>() : nullptr;
+        input.dbias = with_bias ? producer->bias.grad.as<Compute<T>>() : nullptr;
         input.dbias_mode = bias_mode;
       }
       BasicLinearBackwardData<T> args{};
       args.dy = dz.as<T>();
-      args.weight = call.weight.value.as<T>();
+      args.weight = weight_values<T>(call.weight);
       args.dx = slot.dx.as<T>();
       args.mode = slot.mode;
       args.batch = call.batch;
@@ -140,17 +132,15 @@ void backward_data(Tape& tape, const LinearCall& call, const Tensor& dz) {
 void backward(Tape& tape, const LinearCall& call) {
   const std::optional<Tensor> dy = tape.upstream(call.y);
   if (!dy) return;
-  const bool linear_output = call.activation == Activation::identity;
-  const bool undone = tape.epilogue_taken(call.y);
-  if (!linear_output && !undone) backward_activation(tape, call, *dy);
-  const bool bias_is_left =
-      linear_output || (undone && linear_weight_takes_bias(tape.context().exec()));
-  backward_weight(tape, call, *dy, call.has_bias && bias_is_left);
+  linear_backward_params(tape, call, *dy);
   backward_data(tape, call, *dy);
 }
 
-LinearCall make_call(Tape& tape, ParamStore& params, const Tensor& x, ParamStore::Id weight,
-                     const ParamStore::Id* bias, Activation activation) {
+}  // namespace
+
+LinearCall new_linear_call(Tape& tape, ParamStore& params, const Tensor& x, ParamStore::Id weight,
+                           const ParamStore::Id* bias, Activation activation,
+                           std::optional<DType> y_type) {
   LinearCall call{};
   call.params = &params;
   call.x = x;
@@ -167,32 +157,37 @@ LinearCall make_call(Tape& tape, ParamStore& params, const Tensor& x, ParamStore
   call.batch = x.shape[0];
   call.in = w[1];
   call.out = w[0];
-  call.y = tape.new_value({call.batch, call.out}, x.dtype);
-  return call;
-}
-
-}  // namespace
-
-Tensor linear(Tape& tape, ParamStore& params, const Tensor& x, ParamStore::Id weight,
-              const ParamStore::Id* bias, Activation activation) {
-  LinearCall call = make_call(tape, params, x, weight, bias, activation);
-  if (tape.recording()) {
-    const auto bytes = static_cast<int64_t>(aux_bytes(tape, call));
-    if (bytes > 0) call.aux = tape.new_buffer({bytes}, DType::u8);
-  }
-  forward(tape, call);
+  call.y = tape.new_value({call.batch, call.out}, y_type.value_or(x.dtype));
+  const auto bytes = tape.recording() ? static_cast<int64_t>(aux_bytes(tape, call)) : 0;
+  if (bytes > 0) call.aux = tape.new_buffer({bytes}, DType::u8);
   if (activation != Activation::identity) {
     tape.offer_epilogue({activation, call.y, call.aux, call.params, call.bias, call.has_bias});
   }
+  return call;
+}
+
+void linear_backward_params(Tape& tape, const LinearCall& call, const Tensor& dy) {
+  const bool linear_output = call.activation == Activation::identity;
+  const bool undone = tape.epilogue_taken(call.y);
+  if (!linear_output && !undone) backward_activation(tape, call, dy);
+  const bool bias_is_left =
+      linear_output || (undone && linear_weight_takes_bias(tape.context().exec()));
+  backward_weight(tape, call, dy, call.has_bias && bias_is_left);
+}
+
+Tensor linear(Tape& tape, ParamStore& params, const Tensor& x, ParamStore::Id weight,
+              const ParamStore::Id* bias, Activation activation) {
+  const LinearCall call = new_linear_call(tape, params, x, weight, bias, activation);
+  forward(tape, call);
   tape.record("linear", {x}, [call](Tape& t) { backward(t, call); });
   return call.y;
 }
 
-Tensor record_linear(Tape& tape, ParamStore& params, const Tensor& x, ParamStore::Id weight,
-                     const ParamStore::Id* bias) {
-  const LinearCall call = make_call(tape, params, x, weight, bias, Activation::identity);
+LinearCall record_linear(Tape& tape, ParamStore& params, const Tensor& x, ParamStore::Id weight,
+                         const ParamStore::Id* bias) {
+  const LinearCall call = new_linear_call(tape, params, x, weight, bias, Activation::identity);
   tape.record("linear", {x}, [call](Tape& t) { backward(t, call); });
-  return call.y;
+  return call;
 }
 
 Tensor activation(Tape& tape, const Tensor& x, Activation kind) {

@@ -21,6 +21,25 @@ void with_element_type(const char* op, const Tensor& tensor, F&& f) {
   }
 }
 
+// The same for ops that know bf16 too.
+template <class F>
+void with_storage_type(const char* op, const Tensor& tensor, F&& f) {
+  if (tensor.dtype == DType::bf16) return f(bf16{});
+  with_element_type(op, tensor, f);
+}
+
+// A parameter as products of activations of type T read it.
+template <class T>
+const T* weight_values(const Param& weight) {
+  if constexpr (std::is_same_v<T, bf16>) {
+    ELBO_CHECK(weight.shadow.data,
+               "products of bf16 activations need ParamStore::allocate_shadow()");
+    return weight.shadow.as<bf16>();
+  } else {
+    return weight.value.as<T>();
+  }
+}
+
 // The weight of a per-row loss in the objective, known when the loss is computed, so that loss and
 // gradient are one pass. One value for all rows, or one per row.
 struct RowWeight {

@@ -57,6 +57,7 @@ class GatherTest : public DeviceTest {
     DeviceBuffer<uint8_t> data(where, pixels(r.samples * r.dim), r.data_shift),
         dlabels(where, labels);
     DeviceBuffer<float> x(where, rows * static_cast<size_t>(r.dim), r.x_shift);
+    DeviceBuffer<bf16> rounded(where, x.size());
     DeviceBuffer<int32_t> index(where, rows), label(where, rows);
     DeviceBuffer<StepState> state(where, std::vector<StepState>{r.state});
     Gather args;
@@ -66,10 +67,12 @@ class GatherTest : public DeviceTest {
     args.order = {r.seed, r.has_state ? state.data() : nullptr, r.samples, r.shuffle, r.first};
     args.binarise = r.binarise;
     args.x = x.data();
+    args.x_bf16 = rounded.data();
     args.index = index.data();
     args.labels = dlabels.data();
     args.label_out = label.data();
     gather(e, args);
+    EXPECT_EQ(bits_of(rounded.download()), bits_of_rounded(x.download()));
     return {x.download(), index.download(), label.download()};
   }
   Batch run(const Request& r) { return run(device(), exec(), r); }

@@ -106,13 +106,17 @@ class Optimizer : public DeviceTest {
     const std::vector<float> zeros(count);
     DeviceBuffer<float> param(where, random_values(n, 1), shift), grad(where, count, grad_shift);
     DeviceBuffer<float> m1(where, zeros, shift), m2(where, zeros, shift);
+    DeviceBuffer<bf16> shadow(where, count);
     DeviceBuffer<StepState> state(where, 1);
     const size_t moments = optimizer_moments(hyper);
     for (int t = 1; t <= steps; ++t) {
       grad.upload(gradients(n, t));
       state.upload({state_at(static_cast<uint64_t>(t - 1))});
       optimizer_step(e, {hyper, param.data(), grad.data(), moments > 0 ? m1.data() : nullptr,
-                         moments > 1 ? m2.data() : nullptr, n, state.data()});
+                         moments > 1 ? m2.data() : nullptr, n, state.data(), shadow.data()});
+    }
+    if (steps > 0) {
+      EXPECT_EQ(bits_of(shadow.download()), bits_of_rounded(param.download()));
     }
     return {param.download(), m1.download(), m2.download()};
   }

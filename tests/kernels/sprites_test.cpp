@@ -11,6 +11,7 @@
 
 #include "tests/support/device.h"
 #include "tests/support/error_of.h"
+#include "tests/support/values.h"
 
 namespace elbo {
 namespace {
@@ -224,6 +225,7 @@ class SpriteGatherTest : public DeviceTest {
   Batch run(int resolution, int64_t batch, int64_t samples, int64_t offset, const StepState& at,
             size_t shift = 0) {
     DeviceBuffer<float> x(device(), static_cast<size_t>(batch * resolution * resolution), shift);
+    DeviceBuffer<bf16> rounded(device(), x.size());
     DeviceBuffer<int32_t> index(device(), static_cast<size_t>(batch));
     DeviceBuffer<StepState> state(device(), std::vector<StepState>{at});
     SpriteGather args;
@@ -232,9 +234,11 @@ class SpriteGatherTest : public DeviceTest {
     args.order = {3, state.data(), samples, true, 0};
     args.offset = offset;
     args.x = x.data();
+    args.x_bf16 = rounded.data();
     args.index = index.data();
     args.split_seed = 9;
     gather_sprites(exec(), args);
+    EXPECT_EQ(bits_of(rounded.download()), bits_of_rounded(x.download()));
     return {x.download(), index.download()};
   }
 };

@@ -129,8 +129,7 @@ TEST_P(AuditQuadrature, ImportanceSamplingFindsTheEvidence) {
 INSTANTIATE_TEST_SUITE_P(Both, AuditQuadrature,
                          ::testing::Values(Likelihood::bernoulli, Likelihood::gaussian),
                          [](const auto& info) {
-                           return info.param == Likelihood::bernoulli ? "Bernoulli"
-                                                                          : "Gaussian";
+                           return info.param == Likelihood::bernoulli ? "Bernoulli" : "Gaussian";
                          });
 
 // x = w z + b + noise has p(x) and p(z|x) in closed form. With the true posterior every single

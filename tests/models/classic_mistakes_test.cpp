@@ -82,7 +82,7 @@ class MistakenTraining {
     order.seed = 1;
     order.state = &state_;
     order.shuffle = true;
-    const Tensor x = data_.gather(tape, order, kBatch, Binarise::none);
+    const Tensor x = data_.gather(tape, order, kBatch, Binarise::none).input;
     NoiseSource noise{};
     noise.seed = 1;
     noise.state = &state_;

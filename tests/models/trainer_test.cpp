@@ -92,32 +92,89 @@ TEST(Trainer, TrainsAlikeOnCpuAndCuda) {
   }
 }
 
-TEST(Trainer, Tf32TrainsLikeFp32AndIsRefusedOnTheCpu) {
+struct PrecisionCase {
+  Precision precision;
+  ProductKernels kernels;
+  double loss, grad_norm;  // how far from fp32, relative
+};
+
+class TrainerPrecision : public testing::TestWithParam<PrecisionCase> {};
+
+// 20 steps beside 20 of fp32: every loss and gradient norm, and what evaluation says at the end.
+TEST_P(TrainerPrecision, TrainsLikeFp32AndIsRefusedOnTheCpu) {
+  const PrecisionCase& c = GetParam();
   RunConfig config = tiny_config();
-  config.train.epochs = 4;  // 20 steps
+  config.train.epochs = 4;
   config.output.log_interval = 1;
-  config.precision = Precision::tf32;
+  config.precision = c.precision;
+  config.product_kernels = c.kernels;
   EXPECT_EQ(error_of([&] { Session on_cpu(config, Device::cpu); }),
-            "2: --precision tf32 needs a CUDA device; the CPU computes in fp32");
+            concat("2: --precision ", precision_name(c.precision),
+                   " needs a CUDA device; the CPU computes in fp32"));
   if (!why_no_cuda().empty()) GTEST_SKIP() << why_no_cuda();
-  Session tf32(config, Device::cuda);
+  Session rounded(config, Device::cuda);
   config.precision = Precision::fp32;
   Session fp32(config, Device::cuda);
-  Recorder tf32_record, fp32_record;
-  tf32.trainer.run(tf32_record);
+  Recorder rounded_record, fp32_record;
+  rounded.trainer.run(rounded_record);
   fp32.trainer.run(fp32_record);
-  EXPECT_EQ(tf32.trainer.snapshot().state.precision, "tf32");
+  EXPECT_EQ(rounded.trainer.snapshot().state.precision, precision_name(c.precision));
   bool differs = false;
-  ASSERT_EQ(tf32_record.reports.size(), 20u);
+  ASSERT_EQ(rounded_record.reports.size(), 20u);
   for (size_t i = 0; i < 20; ++i) {
-    const double a = fp32_record.reports[i].window.loss, b = tf32_record.reports[i].window.loss;
-    // Operands of products are off by 2^-11; errors of many terms average out.
-    EXPECT_NEAR(a, b, 0x1p-10 * std::abs(a)) << "step " << i;
-    const double norm = fp32_record.reports[i].grad_norm;
-    EXPECT_NEAR(norm, tf32_record.reports[i].grad_norm, 0x1p-7 * norm) << "step " << i;
-    differs = differs || a != b;
+    const StepReport &want = fp32_record.reports[i], &got = rounded_record.reports[i];
+    EXPECT_NEAR(got.window.loss, want.window.loss, c.loss * std::abs(want.window.loss)) << i;
+    EXPECT_NEAR(got.window.kl, want.window.kl, c.loss * std::abs(want.window.loss)) << i;
+    EXPECT_NEAR(got.grad_norm, want.grad_norm, c.grad_norm * want.grad_norm) << i;
+    differs = differs || got.window.loss != want.window.loss;
   }
   EXPECT_TRUE(differs);
+  const double test = fp32_record.epochs.back().test.loss;
+  EXPECT_NEAR(rounded_record.epochs.back().test.loss, test, c.loss * std::abs(test));
+}
+
+// Operands of products are off by 2^-11 in tf32, by 2^-9 in bf16, where what is stored is so once more;
+// errors of many terms average out.
+INSTANTIATE_TEST_SUITE_P(
+    Precisions, TrainerPrecision,
+    testing::Values(PrecisionCase{Precision::tf32, ProductKernels::vendor, 0x1p-10, 0x1p-7},
+                    PrecisionCase{Precision::tf32, ProductKernels::own, 0x1p-10, 0x1p-7},
+                    PrecisionCase{Precision::bf16, ProductKernels::automatic, 0x1p-8, 0x1p-5}),
+    [](const auto& info) {
+      return concat(precision_name(info.param.precision),
+                    info.param.kernels == ProductKernels::vendor ? "_vendor" : "_own");
+    });
+
+// bf16 with each kind of model and likelihood: the plain autoencoder has no latent block, and without a
+// hidden layer the block's decoder layer is the last one.
+TEST(Trainer, Bf16TrainsEveryKindOfModel) {
+  if (!why_no_cuda().empty()) GTEST_SKIP() << why_no_cuda();
+  for (const ModelKind kind : {ModelKind::mlp_vae, ModelKind::mlp_ae}) {
+    for (const Likelihood likelihood : {Likelihood::bernoulli, Likelihood::gaussian}) {
+      for (const std::vector<int64_t>& hidden :
+           {std::vector<int64_t>{}, std::vector<int64_t>{20, 12}}) {
+        RunConfig config = tiny_config();
+        config.model.kind = kind;
+        config.model.likelihood = likelihood;
+        config.model.hidden = hidden;
+        config.model.activation = Activation::silu;
+        config.train.epochs = 1;
+        config.output.log_interval = 1;
+        Recorder want, got;
+        Session fp32(config, Device::cuda);
+        fp32.trainer.run(want);
+        config.precision = Precision::bf16;
+        Session bf16(config, Device::cuda);
+        bf16.trainer.run(got);
+        ASSERT_EQ(got.reports.size(), want.reports.size());
+        for (size_t i = 0; i < want.reports.size(); ++i) {
+          const double loss = want.reports[i].window.loss;
+          EXPECT_NEAR(got.reports[i].window.loss, loss, 0x1p-7 * std::abs(loss))
+              << static_cast<int>(kind) << static_cast<int>(likelihood) << hidden.size() << i;
+        }
+      }
+    }
+  }
 }
 
 TEST(Trainer, OverfitsOneBatch) {

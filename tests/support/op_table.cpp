@@ -138,23 +138,64 @@ OpEntry reparam_entry() {
   return entry;
 }
 
-OpEntry latent_head_entry() {
-  OpEntry entry{"latent_head", {}};
-  for (Size size : kSizes) {
-    const int64_t in = size.cols + 3;
-    OpCase sample;
-    sample.name = size_name(size);
-    sample.leaves = {Shape{size.rows, in}};
-    sample.params = {Shape{2 * size.cols, in}, Shape{2 * size.cols}};
-    sample.run = [](OpInputs& inputs) {
-      NoiseSource noise{};
-      noise.seed = 6;
-      const LatentSample latent =
-          latent_head(inputs.tape, inputs.params, inputs.leaves[0], inputs.param_ids[0],
-                      inputs.param_ids[1], noise, inputs.row_weight);
-      return OpOutputs{{latent.z}, {latent.kl}};
+// Parameters of a latent block from `in` inputs by way of `dim` latents to `hidden` units.
+std::vector<Shape> block_params(int64_t in, int64_t dim, int64_t hidden) {
+  return {Shape{2 * dim, in}, Shape{2 * dim}, Shape{hidden, dim}, Shape{hidden}};
+}
+
+LatentBlock run_block(OpInputs& in, const Tensor& x, Activation kind) {
+  NoiseSource noise{};
+  noise.seed = 6;
+  const LayerParams heads{"heads", in.param_ids[0], in.param_ids[1], Activation::identity};
+  const LayerParams decoder{"decoder", in.param_ids[2], in.param_ids[3], kind};
+  return latent_block(in.tape, in.params, x, heads, noise, in.row_weight, decoder);
+}
+
+// Alone, and between two layers whose activations it undoes and leaves to be undone. `shared` has
+// other consumers of x, z and y, so that nothing may be fused and gradients must add; without_y has
+// none of y.
+std::vector<OpCase> latent_block_cases(Activation kind, Size size) {
+  const int64_t in = size.cols + 3, hidden = size.cols % 4 + 2;
+  OpCase alone;
+  alone.name = concat(activation_name(kind), "_", size_name(size), "_to_", hidden);
+  alone.leaves = {Shape{size.rows, in}};
+  alone.params = block_params(in, size.cols, hidden);
+  alone.run = [kind](OpInputs& inputs) {
+    const LatentBlock block = run_block(inputs, inputs.leaves[0], kind);
+    return OpOutputs{{block.y}, {block.latent.kl}};
+  };
+  const auto between = [&](const char* name, bool shared, bool with_y) {
+    OpCase sample = alone;
+    sample.name += name;
+    sample.params.insert(sample.params.end(), {Shape{in, in}, Shape{in}, Shape{3, hidden}});
+    sample.run = [=](OpInputs& inputs) {
+      const Tensor x = linear(inputs.tape, inputs.params, inputs.leaves[0], inputs.param_ids[4],
+                              &inputs.param_ids[5], kind);
+      const LatentBlock block = run_block(inputs, x, kind);
+      OpOutputs outputs{{block.latent.z}, {block.latent.kl}};
+      if (with_y) {
+        outputs.seeded[0] = linear(inputs.tape, inputs.params, block.y, inputs.param_ids[6],
+                                   nullptr, Activation::identity);
+      }
+      if (shared) outputs.seeded.insert(outputs.seeded.end(), {x, block.latent.z, block.y});
+      return outputs;
     };
-    entry.cases.push_back(sample);
+    return sample;
+  };
+  return {alone, between("_between", false, true), between("_shared", true, true),
+          between("_without_y", false, false)};
+}
+
+OpEntry latent_block_entry() {
+  OpEntry entry{"latent_block", {}};
+  for (Activation kind : kActivations) {
+    for (OpCase& sample : latent_block_cases(kind, {3, 5})) entry.cases.push_back(sample);
+  }
+  for (Size size : kSizes) {
+    const auto cases = latent_block_cases(Activation::tanh, size);
+    const size_t count =
+        size.cols > 8 ? 1 : cases.size();  // a difference for every weight takes time
+    entry.cases.insert(entry.cases.end(), cases.begin(), cases.begin() + count);
   }
   return entry;
 }
@@ -224,7 +265,7 @@ std::vector<OpEntry> make_table() {
   table.push_back(linear_entry());
   table.push_back(activation_entry());
   table.push_back(reparam_entry());
-  table.push_back(latent_head_entry());
+  table.push_back(latent_block_entry());
   table.push_back(likelihood_entry("bernoulli_nll", bernoulli_nll));
   table.push_back(likelihood_entry(
       "gaussian_nll", [](Tape& tape, const Tensor& mean, const Tensor& x, const RowWeight& weight) {

@@ -33,6 +33,17 @@ std::vector<T> random_values(int64_t count, uint64_t seed, double low = -2.0, do
   return values;
 }
 
+inline std::vector<uint16_t> bits_of_rounded(const std::vector<float>& values) {
+  std::vector<uint16_t> bits;
+  for (const float v : values) bits.push_back(from_float<bf16>(v).bits);
+  return bits;
+}
+inline std::vector<uint16_t> bits_of(const std::vector<bf16>& values) {
+  std::vector<uint16_t> bits;
+  for (const bf16 v : values) bits.push_back(v.bits);
+  return bits;
+}
+
 // |actual - expected| <= absolute + relative * |expected| for every element; NaN matches NaN, an
 // infinity the same infinity. Reports the worst element only.
 template <class T>
