@@ -149,7 +149,7 @@ class Worker {
   void time_steps(int64_t count) {
     timed_ = true;
     const double wall = seconds(CLOCK_MONOTONIC), cpu = seconds(CLOCK_PROCESS_CPUTIME_ID);
-    const int64_t chunk = config_.graph_steps;
+    const int64_t chunk = std::max(config_.graph_steps, 1);
     for (int64_t left = count; left > 0; left -= std::min(left, chunk))
       trainer_.train_steps(std::min(left, chunk));
     context_.synchronize();
@@ -183,8 +183,8 @@ void add_options(CLI::App& app, Options& o) {
   app.add_option("DEVICE", o.device, "cpu or cuda")->required();
   app.add_option("--precision", o.precision, "of products");
   app.add_option("--threads", o.threads, "on the CPU; 0: as many as allowed");
-  app.add_option("--chunk", o.chunk, "CUDA: steps in one graph")
-      ->check(CLI::Range(int64_t{1}, Trainer::kMostSteps));
+  app.add_option("--chunk", o.chunk, "CUDA: steps in one graph; 0: no graphs")
+      ->check(CLI::Range(int64_t{0}, Trainer::kMostSteps));
   app.add_option("--weights", o.weights, "start from this safetensors file");
   app.add_option("--images", o.images, "raw pixels, N x 784 bytes; default: sprites");
   app.add_option("--save-weights", o.save_weights, "write the initial weights");

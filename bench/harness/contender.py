@@ -17,8 +17,9 @@ class Unavailable(ContenderError):
 
 
 class Contender:
-    def __init__(self, name, command, *, threads, cpus, log):
-        """Starts the child on `cpus` (None: all) and waits until it is ready; its stderr goes to `log`."""
+    def __init__(self, name, command, *, threads, cpus, log, env=None):
+        """Starts the child on `cpus` (None: all) and waits until it is ready; its stderr goes to `log`.
+        `env` comes on top of ours."""
         self.name = name
         self.log = log
         counts = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"),
@@ -27,7 +28,7 @@ class Contender:
             with open(log, "w", encoding="utf-8") as stderr:
                 self.child = subprocess.Popen(
                     command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True,
-                    env=os.environ | counts,
+                    env=os.environ | counts | (env or {}),
                     preexec_fn=(lambda: os.sched_setaffinity(0, cpus)) if cpus else None)
         except OSError as error:
             raise ContenderError(f"{name}: cannot start {command[0]}: {error.strerror}") from error

@@ -1,4 +1,5 @@
 """What the machine is and what else it is doing."""
+import json
 import os
 import subprocess
 
@@ -20,7 +21,12 @@ def first_line(command):
 
 
 def commit():
-    return first_line(["git", "describe", "--always", "--dirty"])
+    """Of the sources; a bundle of scripts/gpu-check has it written down."""
+    try:
+        with open(os.path.join(ROOT, "manifest.json"), encoding="utf-8") as file:
+            return json.load(file)["commit"]
+    except FileNotFoundError:
+        return first_line(["git", "describe", "--always", "--dirty"])
 
 
 def cpu_model():
