@@ -1,0 +1,138 @@
+"""Phases kernel-bench, step-bench and peers: how fast?"""
+import json
+import os
+import statistics
+
+from gpu_check import layout, process
+from gpu_check.phase import Phase, Step, outcome
+from gpu_check.process import output_of
+from gpu_check.state import FAILED, OK, SKIPPED, TIMEOUT
+
+MLP, BURDA = "mlp-mnist", "burda"
+
+
+def read_json(path):
+    """What a program wrote last; None if it wrote nothing whole."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except (OSError, ValueError):
+        return None
+
+
+def scratch(context, phase, name):
+    """A path for a program's JSON, with no older file at it."""
+    folder = os.path.join(context.work, phase)
+    os.makedirs(folder, exist_ok=True)
+    path = os.path.join(folder, name + ".json")
+    if os.path.exists(path):
+        os.unlink(path)
+    return path
+
+
+def trouble(one, figures):
+    """The outcome of a benchmark that did not end well; None if it did."""
+    if one.timed_out:
+        return outcome(TIMEOUT, "cut short", **figures)
+    if one.status != 0:
+        return outcome(FAILED, f"{one.how()}: {one.last_line()}", **figures)
+    return None
+
+
+class StepBench(Phase):
+    name = "step-bench"
+    answers = "how long is a training step, by batch, precision and steps per graph?"
+    on_cpu = True
+    BATCHES = {MLP: "128,512,4096", BURDA: "20,100,1000"}
+
+    def steps(self, context):
+        precisions = ("fp32", "tf32") if context.gpu else ("fp32",)
+        def step(workload, precision):
+            return Step(f"{workload} {precision}",
+                        lambda context, budget_s: self.sweep(context, workload, precision, budget_s))
+        return [step(workload, precision) for workload in self.BATCHES for precision in precisions]
+
+    def sweep(self, context, workload, precision, budget_s):
+        out = scratch(context, self.name, f"{workload}-{precision}")
+        small = context.quick or not context.gpu
+        cell = ["--batches", self.BATCHES[workload].split(",", maxsplit=1)[0], "--chunks", "0,2" if context.gpu else "0",
+                "--blocks", "2", "--block-s", "0.02"] if small else \
+            ["--batches", self.BATCHES[workload], "--chunks", "0,1,16,50"]
+        job = process.Job([context.python, os.path.join(layout.ROOT, "bench", "sweep"), "--workload", workload,
+                           "--device", context.device, "--precisions", precision, "--build",
+                           context.layout.build, "--out", out, *cell],
+                          context.log(self.name, f"{workload}-{precision}"), context.env())
+        one = process.run(job, budget_s)
+        figures = read_json(out) or {"cells": []}
+        best = {}
+        for found in figures["cells"]:
+            best[found["batch"]] = min(found["us_per_step"], best.get(found["batch"], float("inf")))
+        text = ", ".join(f"{us:.1f} us at {batch}" for batch, us in best.items())
+        return trouble(one, figures) or outcome(OK, f"{workload} {precision}: {text}", **figures)
+
+
+class Peers(Phase):
+    name = "peers"
+    answers = "how does a step compare with PyTorch's (eager, compiled, as a graph) and JAX's?"
+    # (workload, batch, precision, steps per graph or scan), the most telling first: one takes minutes,
+    # most of them spent in other people's compilers.
+    RUNS = ((MLP, 128, "fp32", 50), (BURDA, 20, "fp32", 50), (MLP, 128, "tf32", 50), (MLP, 4096, "tf32", 50),
+            (MLP, 128, "tf32", 1), (BURDA, 100, "tf32", 50))
+
+    def why_not(self, context):
+        if not context.gpu:
+            return "no GPU"
+        ask = "import importlib.util as u; print(bool(u.find_spec('torch') or u.find_spec('jax')))"
+        found = output_of([context.python, "-c", ask])
+        return "" if found and found.strip() == "True" else f"{context.python} has neither torch nor jax; see --python"
+
+    def steps(self, context):
+        def step(workload, batch, precision, chunk):
+            return Step(f"{workload} {batch} {precision} {chunk}", lambda context, budget_s: self.compare(
+                context, workload, batch, precision, chunk, budget_s))
+        return [step(*run) for run in (self.RUNS[:1] if context.quick else self.RUNS)]
+
+    def compare(self, context, workload, batch, precision, chunk, budget_s):
+        label = f"{workload}-{batch}-{precision}-{chunk}"
+        out = scratch(context, self.name, label)
+        command = [context.python, os.path.join(layout.ROOT, "bench", "run"), "--device", "cuda", "--workload",
+                   workload, "--batch", str(batch), "--precision", precision, "--chunk", str(chunk), "--build",
+                   context.layout.build, "--python", context.python, "--library-path", context.libraries.path(),
+                   "--rounds", "10", "--warm-up-s", "2", "--allow-load", "--out", out]
+        one = process.run(process.Job(command + (["--smoke"] if context.quick else []),
+                                      context.log(self.name, label)), budget_s)
+        figures = read_json(out) or {}
+        bad = trouble(one, figures)
+        if bad:
+            return bad
+        others = [name for name in figures["contenders"] if name != "elbo"]
+        if not others:
+            return outcome(SKIPPED, f"no peer runs here: {figures['skipped']}", **figures)
+        text = ", ".join(f"{name} {figures['contenders'][name]['ratio']['median']:.2f}" for name in others)
+        missing = "".join(f", no {name}" for name in figures["skipped"])
+        return outcome(OK, f"{workload} {batch} {precision}: {text}{missing}", **figures)
+
+
+class KernelBench(Phase):
+    name = "kernel-bench"
+    answers = "what share of our own copy kernel's bandwidth do the memory-bound kernels reach?"
+    on_cpu = True
+
+    def steps(self, context):
+        return [Step(cache, lambda context, budget_s, cache=cache: self.measure(context, cache, budget_s))
+                for cache in (("cold", "warm") if context.gpu else ("warm",))]
+
+    def measure(self, context, cache, budget_s):
+        out = scratch(context, self.name, cache)
+        small = ["--most-mb", "1", "--samples", "3"] if context.quick or not context.gpu else []
+        one = process.run(context.job("kernel_bench", "--device", context.device, "--cache", cache, "--json", out,
+                                      *small, log=(self.name, cache)), budget_s)
+        figures = read_json(out) or {"rows": []}
+        shares = {}
+        for found in figures["rows"]:
+            if found["op"] != "copy":
+                shares.setdefault(found["op"], []).append(found["share_of_copy"])
+        largest = {op: values[-1] for op, values in shares.items()}
+        text = f"{cache}: {min(largest.values()):.2f} to {max(largest.values()):.2f} of copy, median " \
+               f"{statistics.median(largest.values()):.2f}" if largest else "nothing was measured"
+        return trouble(one, figures) or outcome(OK if largest else FAILED, text, **figures)
