@@ -9,7 +9,9 @@ MANIFEST = "manifest.json"  # only a bundle has one
 MNIST = "mnist"
 
 PROGRAMS = {"elbo": "apps/elbo", "kernels_test": "tests/kernels_test", "engine_test": "tests/engine_test",
-            "models_test": "tests/models_test", "step_worker": "bench/step_worker"}
+            "models_test": "tests/models_test", "step_worker": "bench/step_worker",
+            "kernel_bench": "bench/kernel_bench", "node_bench": "bench/node_bench",
+            "product_bench": "bench/product_bench"}
 TESTS = ("kernels_test", "engine_test", "models_test")
 
 

@@ -9,12 +9,13 @@ import time
 from gpu_check import layout, report, state
 from gpu_check.libraries import VendorLibraries
 from gpu_check.phase import Context, run_phase
-from gpu_check.phase_benches import Peers, StepBench
+from gpu_check.phase_benches import KernelBench, Peers, StepBench
+from gpu_check.phase_day_one import DayOne
 from gpu_check.phase_environment import Environment, doctor
 from gpu_check.phase_tests import Noise, Sanitizer, Tests
 from gpu_check.phase_train import Train
 
-PHASES = [Environment(), Tests(), Noise(), Train(), StepBench(), Sanitizer(), Peers()]
+PHASES = [Environment(), Tests(), Noise(), Train(), KernelBench(), StepBench(), DayOne(), Sanitizer(), Peers()]
 NAMES = [phase.name for phase in PHASES]
 NO_GPU_STATUS = 3  # as elbo's own
 CLOSING_S = 5.0  # kept free for the logs and the table

@@ -11,7 +11,7 @@ import sys
 import tarfile
 import tempfile
 
-CPU_PHASES = ("environment", "tests", "step-bench")
+CPU_PHASES = ("environment", "tests", "kernel-bench", "step-bench")
 OUTPUTS = ["gpu-check-logs.tar.gz", "gpu-check.json", "gpu-check.log"]
 
 
@@ -41,7 +41,7 @@ def check_results(results, has_gpu):
     check(has_gpu or (kernels["skipped"] > 0 and kernels["skip_reasons"]), "no CUDA case was seen to be skipped")
     libraries = phases["environment"]["steps"]["facts"]["libraries"]
     check(libraries and all(found["path"] for found in libraries.values()), f"libraries: {libraries}")
-    for name in ("step-bench",):
+    for name in ("kernel-bench", "step-bench"):
         for label, step in phases[name]["steps"].items():
             figures = step.get("cells", step.get("rows"))
             check(figures, f"{name} {label} measured nothing")
