@@ -31,8 +31,12 @@ class Layout:
     def has(self, name):
         return os.access(self.program(name), os.X_OK)
 
-    def check(self):
-        missing = [name for name in PROGRAMS if not self.has(name)]
+    def programs(self):
+        """{name: path} of those that are there."""
+        return {name: self.program(name) for name in PROGRAMS if self.has(name)}
+
+    def check(self, names):
+        missing = [name for name in names if not self.has(name)]
         if missing:
             raise CheckError(f"{self.build} lacks {', '.join(missing)}; build it with scripts/gpu-check "
                              "pack, or name another build with --build")

@@ -47,8 +47,8 @@ def sha256(path):
 def add_programs(folder):
     """Stripped programs, and the libraries they need where the programs look for them ($ORIGIN/../lib)."""
     layout, digests = Layout(), {}
-    layout.check()
-    shipped = libraries.to_pack([layout.program(name) for name in PROGRAMS])
+    layout.check(PROGRAMS)
+    shipped = libraries.to_pack(layout.programs().values())
     for name, relative in PROGRAMS.items():
         target = os.path.join(folder, BUILD, relative)
         os.makedirs(os.path.dirname(target), exist_ok=True)

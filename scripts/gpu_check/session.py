@@ -11,7 +11,7 @@ from gpu_check.libraries import VendorLibraries
 from gpu_check.phase import Context, run_phase
 from gpu_check.phase_benches import KernelBench, Peers, StepBench
 from gpu_check.phase_day_one import DayOne
-from gpu_check.phase_environment import Environment, doctor
+from gpu_check.phase_environment import Environment, doctor, gpu_facts
 from gpu_check.phase_tests import Noise, Sanitizer, Tests
 from gpu_check.phase_train import Train
 
@@ -34,10 +34,11 @@ class Tee:
 
 
 def gpu_name(context):
-    """What the program itself would train on: a GPU that only nvidia-smi sees is of no use."""
-    facts = doctor(context) or {}
-    device = facts.get("device_auto", "")
-    return device.removeprefix("cuda:").strip() if device.startswith("cuda") else ""
+    """Of the GPU that the program itself would train on: one that only nvidia-smi sees is of no use."""
+    device = (doctor(context) or {}).get("device_auto", "")
+    if not device.startswith("cuda"):
+        return ""
+    return gpu_facts().get("name") or device.removeprefix("cuda:").strip()
 
 
 def identity(args, context):
@@ -49,8 +50,8 @@ def identity(args, context):
 
 def make_context(args, say, work):
     where = layout.Layout(args.build)
-    where.check()
-    libraries = VendorLibraries([where.program(name) for name in layout.PROGRAMS], args.python)
+    where.check(["elbo"])
+    libraries = VendorLibraries(where.programs().values(), args.python)
     for name, path in libraries.chosen.items():
         say(f"{name}: {path or '!!!! NOT FOUND'}")
     context = Context(layout=where, libraries=libraries, gpu="", quick=args.quick, work=work,
