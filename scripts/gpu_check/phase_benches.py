@@ -55,9 +55,10 @@ class StepBench(Phase):
     def sweep(self, context, workload, precision, budget_s):
         out = scratch(context, self.name, f"{workload}-{precision}")
         small = context.quick or not context.gpu
-        cell = ["--batches", self.BATCHES[workload].split(",", maxsplit=1)[0], "--chunks", "0,2" if context.gpu else "0",
-                "--blocks", "2", "--block-s", "0.02"] if small else \
-            ["--batches", self.BATCHES[workload], "--chunks", "0,1,16,50"]
+        cell = ["--batches", self.BATCHES[workload], "--chunks", "0,1,16,50"]
+        if small:
+            cell = ["--batches", self.BATCHES[workload].split(",", maxsplit=1)[0], "--blocks", "2", "--block-s",
+                    "0.02", "--chunks", "0,2" if context.gpu else "0"]
         job = process.Job([context.python, os.path.join(layout.ROOT, "bench", "sweep"), "--workload", workload,
                            "--device", context.device, "--precisions", precision, "--build",
                            context.layout.build, "--out", out, *cell],
@@ -84,7 +85,8 @@ class Peers(Phase):
             return "no GPU"
         ask = "import importlib.util as u; print(bool(u.find_spec('torch') or u.find_spec('jax')))"
         found = output_of([context.python, "-c", ask])
-        return "" if found and found.strip() == "True" else f"{context.python} has neither torch nor jax; see --python"
+        found = (found or "").strip() == "True"
+        return "" if found else f"{context.python} has neither torch nor jax; see --python"
 
     def steps(self, context):
         def step(workload, batch, precision, chunk):
