@@ -126,6 +126,13 @@ class Sanitizer(Phase):
         outcomes = process.run_all(jobs, budget_s, parallel=min(MOST_SHARDS, len(os.sched_getaffinity(0))))
         return self.judge(context, outcomes)
 
+    def remark(self, steps):
+        totals = {}
+        for name, step in steps.items():
+            cases, errors = totals.get(name.split()[0], (0, 0))
+            totals[name.split()[0]] = cases + step.get("passed", 0), errors + step.get("errors", 0)
+        return ", ".join(f"{tool}: {errors} errors in {cases} cases" for tool, (cases, errors) in totals.items())
+
     def judge(self, context, outcomes):
         errors = [one for one in outcomes if one.status == self.ERROR_STATUS or self.errors(one)]
         silent = [one for one in outcomes if not one.timed_out and self.errors(one) is None]

@@ -51,7 +51,7 @@ class Build:
         for line in _output(["ninja", "-t", "deps"], self.directory).splitlines():
             if line and not line.startswith(" "):
                 current = line.split(":", 1)[0]
-            elif line.strip() and current.endswith(".cu.o"):
+            elif line.strip() and current.endswith(".cu.o") and not current.startswith("bench/"):
                 path = os.path.relpath(os.path.join(self.directory, line.strip()), ROOT)
                 dependents.setdefault(path, []).append(current)
         return dependents

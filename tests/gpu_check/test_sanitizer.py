@@ -41,6 +41,12 @@ class SanitizerTest(FolderTest):
         found = self.judged(BEGIN + MIDDLE + LAST + END + "========= ERROR SUMMARY: 0 errors", status=1)
         self.assertEqual(found["result"], FAILED)
 
+    def test_the_remark_adds_up_by_tool(self):
+        steps = {"memcheck 1-8/16": {"passed": 5, "errors": 0}, "memcheck 9-16/16": {"passed": 4, "errors": 2},
+                 "racecheck 1-8/16": {"passed": 3}}
+        self.assertEqual(self.sanitizer.remark(steps),
+                         "memcheck: 2 errors in 9 cases, racecheck: 0 errors in 3 cases")
+
     def test_time_ran_out(self):
         self.assertEqual(self.judged(BEGIN[:100], status=None)["result"], TIMEOUT)
 
