@@ -114,7 +114,7 @@ def run_phase(phase, context, state, time_left):
         text = f"{result['result']}: {result['remark']}" if result["remark"] else result["result"]
         context.say(f"  {phase.name}: {step.name}: {text} ({result['seconds']} s)")
     result, left = verdict([step.name for step in steps], done, not context.gpu)
-    remark = phase.remark({name: done[name] for name in done if done[name]["result"] != TIMEOUT})
+    remark = phase.remark(done)
     if left:
         remark = f"{len(steps) - left} of {len(steps)} steps in time" + (f"; {remark}" if remark else "")
     state.finish(phase.name, result, remark, time.monotonic() - start)

@@ -78,17 +78,18 @@ def run(args):
     results.set("date", f"{datetime.datetime.now().astimezone():%Y-%m-%dT%H:%M:%S%z}")
     results.set("device", context.gpu or None)
 
+    phases = [phase for phase in PHASES if phase.name in args.phase]
+
     def time_left():
         return args.limit - CLOSING_S - (time.monotonic() - start) if args.limit else math.inf
 
     try:
-        for phase in PHASES:
-            if phase.name in args.phase:
-                run_one(phase, context, results, time_left, args.again)
+        for phase in phases:
+            run_one(phase, context, results, time_left, args.again)
     finally:
         with contextlib.suppress(FileNotFoundError):
             report.pack_logs(os.path.join(work, "logs"), logs)
-    return close(say, results.value["phases"], args.phase, time.monotonic() - start)
+    return close(say, results.value["phases"], [phase.name for phase in phases], time.monotonic() - start)
 
 
 def run_one(phase, context, results, time_left, again):
