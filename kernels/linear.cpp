@@ -1,5 +1,6 @@
-// Checks, empty cases and dispatch of kernels/linear.h. The work is in linear_cpu.cpp (oneDNN),
-// linear_cuda.cpp (cuBLASLt) and linear_reference.cpp (plain loops).
+// Checks, empty cases and dispatch of kernels/linear.h. The work is in linear_native.cpp (our
+// own products), linear_cpu.cpp (oneDNN), linear_cuda.cpp (cuBLASLt) and linear_reference.cpp (plain
+// loops, for double).
 #include "kernels/linear.h"
 
 #include <algorithm>
@@ -208,9 +209,11 @@ void linear_forward(const Exec& exec, const LinearForward& args) {
   if (exec.on_cuda()) return cublaslt::linear_forward(exec, args);
 #endif
 #ifdef ELBO_HAS_ONEDNN
-  if (exec.gemm && exec.gemm->cpu) return onednn::linear_forward(exec, args);
+  if (exec.gemm && exec.gemm->cpu && !native::takes_forward(args)) {
+    return onednn::linear_forward(exec, args);
+  }
 #endif
-  reference::linear_forward(exec, args);
+  native::linear_forward(exec, args);
 }
 
 void linear_backward_data(const Exec& exec, const LinearBackwardData& args) {
@@ -222,9 +225,11 @@ void linear_backward_data(const Exec& exec, const LinearBackwardData& args) {
   if (exec.on_cuda()) return cublaslt::linear_backward_data(exec, args);
 #endif
 #ifdef ELBO_HAS_ONEDNN
-  if (exec.gemm && exec.gemm->cpu) return onednn::linear_backward_data(exec, args);
+  if (exec.gemm && exec.gemm->cpu && !native::takes_backward_data(args)) {
+    return onednn::linear_backward_data(exec, args);
+  }
 #endif
-  reference::linear_backward_data(exec, args);
+  native::linear_backward_data(exec, args);
 }
 
 void linear_backward_weight(const Exec& exec, const LinearBackwardWeight& args) {
@@ -236,9 +241,11 @@ void linear_backward_weight(const Exec& exec, const LinearBackwardWeight& args) 
   if (exec.on_cuda()) return cublaslt::linear_backward_weight(exec, args);
 #endif
 #ifdef ELBO_HAS_ONEDNN
-  if (exec.gemm && exec.gemm->cpu) return onednn::linear_backward_weight(exec, args);
+  if (exec.gemm && exec.gemm->cpu && !native::takes_backward_weight(args)) {
+    return onednn::linear_backward_weight(exec, args);
+  }
 #endif
-  reference::linear_backward_weight(exec, args);
+  native::linear_backward_weight(exec, args);
 }
 
 void linear_forward(const Exec& exec, const BasicLinearForward<double>& args) {

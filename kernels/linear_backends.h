@@ -54,6 +54,23 @@ void linear_backward_weight(const Exec& exec, const BasicLinearBackwardWeight<T>
 
 }  // namespace reference
 
+namespace native {  // kernels/cpu_product.h, float only
+
+// Largest batch whose forward and data products are ours where there is oneDNN. See linear_native.cpp.
+inline constexpr int64_t kSmallBatch = 64;
+
+// Whether this call is faster here than by oneDNN. The answer may depend on the zeros in x, which
+// does not change the numbers: see linear_native.cpp.
+bool takes_forward(const LinearForward& args);
+bool takes_backward_data(const LinearBackwardData& args);
+bool takes_backward_weight(const LinearBackwardWeight& args);
+
+void linear_forward(const Exec& exec, const LinearForward& args);
+void linear_backward_data(const Exec& exec, const LinearBackwardData& args);
+void linear_backward_weight(const Exec& exec, const LinearBackwardWeight& args);
+
+}  // namespace native
+
 // The passes around a product that every backend without epilogues needs.
 template <class T>
 void undo_input_activation(const Exec& exec, const BasicLinearBackwardData<T>& args);
