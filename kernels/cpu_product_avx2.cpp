@@ -29,9 +29,10 @@ inline Quad load_quad(const float* p) {
   return v;
 }
 
-// Four floats of each of two rows, `stride` floats apart.
-inline Vector join_rows(const float* at, int64_t stride) {
-  return __builtin_shufflevector(load_quad(at), load_quad(at + stride), 0, 1, 2, 3, 4, 5, 6, 7);
+// Four floats of each of two rows: every fourth of the offsets.
+inline Vector join_rows(const float* at, const int64_t* offsets) {
+  return __builtin_shufflevector(load_quad(at + offsets[0]), load_quad(at + offsets[4]), 0, 1, 2, 3,
+                                 4, 5, 6, 7);
 }
 
 // Shuffles within groups of four lanes.

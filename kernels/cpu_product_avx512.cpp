@@ -31,10 +31,10 @@ inline Quad load_quad(const float* p) {
   return v;
 }
 
-// Four floats of each of four rows, `stride` floats apart.
-inline Vector join_rows(const float* at, int64_t stride) {
-  const Quad a = load_quad(at), b = load_quad(at + stride);
-  const Quad c = load_quad(at + 2 * stride), d = load_quad(at + 3 * stride);
+// Four floats of each of four rows: every fourth of the offsets.
+inline Vector join_rows(const float* at, const int64_t* offsets) {
+  const Quad a = load_quad(at + offsets[0]), b = load_quad(at + offsets[4]);
+  const Quad c = load_quad(at + offsets[8]), d = load_quad(at + offsets[12]);
   const Half low = __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7);
   const Half high = __builtin_shufflevector(c, d, 0, 1, 2, 3, 4, 5, 6, 7);
   return __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);

@@ -9,7 +9,8 @@ constexpr int kVectors = 2;
 constexpr int kStrip = kVectors * kLanes;
 // As many as keep the sums of a tile, a row of B and a broadcast in registers: of 32, or of 16.
 constexpr int kMaxRows = kLanes == 16 ? 12 : 6;
-constexpr int kBufferRows = (kMaxRows + kLanes - 1) / kLanes * kLanes;  // whole blocks to transpose
+constexpr int kBufferRows =
+    (kMaxRows + kLanes - 1) / kLanes * kLanes;  // whole vectors when transposed
 // Inner steps per block: in most models the whole depth. The packed block of a strip is 128 KiB at
 // most, and stays in L2.
 constexpr int64_t kDepth = 1024;
@@ -97,18 +98,28 @@ inline void transpose_lanes(Vector (&rows)[4]) {
   rows[3] = high_pairs(high01, high23);
 }
 
-// Columns of kLanes rows of `from` become rows of `to`: four columns of each row at a time, gathered
-// so that what remains is to transpose within groups of four lanes.
-inline void transpose_block(const float* from, int64_t from_row, float* to, int64_t to_row) {
+// Where each of kLanes rows begins.
+struct RowOffsets {
+  int64_t at[kLanes];
+};
+
+// Past the last of `rows` rows stands the last one again.
+inline RowOffsets row_offsets(int64_t stride, int64_t rows) {
+  RowOffsets offsets;
+  for (int64_t i = 0; i < kLanes; ++i) offsets.at[i] = (i < rows ? i : rows - 1) * stride;
+  return offsets;
+}
+
+// Four columns of kLanes rows become four rows. Four columns of each row are gathered so that what
+// remains is to transpose within groups of four lanes.
+inline void transpose_columns(const float* from, const RowOffsets& offsets, float* to,
+                              int64_t to_row) {
+  Vector rows[4];
 #pragma GCC unroll 4
-  for (int k = 0; k < kLanes; k += 4) {
-    Vector rows[4];
+  for (int i = 0; i < 4; ++i) rows[i] = join_rows(from, offsets.at + i);
+  transpose_lanes(rows);
 #pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i) rows[i] = join_rows(from + k + i * from_row, 4 * from_row);
-    transpose_lanes(rows);
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i) store(to + (k + i) * to_row, rows[i]);
-  }
+  for (int i = 0; i < 4; ++i) store(to + i * to_row, rows[i]);
 }
 
 struct Strip {
@@ -142,22 +153,20 @@ inline void pack_rows(const CpuProduct& p, const Strip& strip, const Block& bloc
   }
 }
 
-// B given by columns (b_row == 1).
+// B given by columns (b_row == 1). Vectors past the edge repeat its last column.
 inline void pack_columns(const CpuProduct& p, const Strip& strip, const Block& block,
                          float* panel) {
   const int64_t panel_row = strip.vectors * kLanes;
   for (int64_t j = 0; j < panel_row; j += kLanes) {
-    const int64_t columns = strip.width - j < kLanes ? strip.width - j : kLanes;
-    const int64_t whole = columns < kLanes ? 0 : block.depth - block.depth % kLanes;
+    const RowOffsets offsets = row_offsets(p.b_col, strip.width - j);
     const float* from = p.b + block.k0 + (strip.col + j) * p.b_col;
     float* to = panel + j;
-    for (int64_t k = 0; k < whole; k += kLanes) {
-      transpose_block(from + k, p.b_col, to + k * panel_row, panel_row);
+    int64_t k = 0;
+    for (; k + 4 <= block.depth; k += 4) {
+      transpose_columns(from + k, offsets, to + k * panel_row, panel_row);
     }
-    for (int64_t k = whole; k < block.depth; ++k) {
-      for (int64_t c = 0; c < kLanes; ++c) {
-        to[k * panel_row + c] = c < columns ? from[k + c * p.b_col] : 0.0f;
-      }
+    for (; k < block.depth; ++k) {
+      for (int64_t c = 0; c < kLanes; ++c) to[k * panel_row + c] = from[k + offsets.at[c]];
     }
   }
 }
@@ -259,6 +268,15 @@ inline void list_steps_by_columns(const CpuProduct& p, const RowTiles& tiles, co
   }
 }
 
+inline void list_steps(const CpuProduct& p, const RowTiles& tiles, const Block& block,
+                       StepLists& lists) {
+  if (p.a_row == 1) {
+    list_steps_by_columns(p, tiles, block, lists);
+  } else {
+    list_steps_by_rows(p, tiles, block, lists);
+  }
+}
+
 // ---- what follows the product ---------------------------------------------------------------------
 
 // A tile in a buffer whose rows are kStrip apart, and its place in C. Functions compute all kStrip
@@ -327,10 +345,11 @@ void undo_tile(const CpuProduct& p, const BufferedTile& t) {
 inline void store_tile_transposed(const CpuProduct& p, const BufferedTile& t) {
   constexpr int kColumn = kBufferRows;
   float columns[kStrip * kColumn];
+  const RowOffsets offsets = row_offsets(kStrip, kLanes);
   for (int row = 0; row < kBufferRows; row += kLanes) {
-    for (int col = 0; col < kStrip; col += kLanes) {
-      transpose_block(t.buffer + row * kStrip + col, kStrip, columns + col * kColumn + row,
-                      kColumn);
+    for (int col = 0; col < kStrip; col += 4) {
+      transpose_columns(t.buffer + row * kStrip + col, offsets, columns + col * kColumn + row,
+                        kColumn);
     }
   }
   const int64_t rows = t.rows.rows, c_row = p.rows, width = t.strip.width;
@@ -377,18 +396,6 @@ inline int64_t tile_step(const CpuProduct& p, int64_t rows) {
   return (rows + tiles - 1) / tiles;
 }
 
-// The steps of all tiles: one list for all, unless zeros are looked for.
-inline void list_block(const CpuProduct& p, const RowTiles& tiles, const Block& block,
-                       Workspace& space) {
-  if (!p.a_zeros) {
-    for (int64_t k = 0; k < block.depth; ++k) space.lists.steps[0][k] = static_cast<uint16_t>(k);
-  } else if (p.a_row == 1) {
-    list_steps_by_columns(p, tiles, block, space.lists);
-  } else {
-    list_steps_by_rows(p, tiles, block, space.lists);
-  }
-}
-
 // All tiles of one strip over one block. A block that is not the last leaves its sums in C, for the
 // next to add to. Whole vectors that nothing follows go to C directly, all else by way of a buffer.
 inline void multiply_block(const CpuProduct& p, const RowTiles& tiles, const Strip& strip,
@@ -422,17 +429,20 @@ inline void multiply_block(const CpuProduct& p, const RowTiles& tiles, const Str
   }
 }
 
-inline void multiply_strip(const CpuProduct& p, const RowTiles& tiles, const Strip& strip,
-                           const Block& block, Workspace& space) {
-  const int64_t panel_row = strip.vectors * kLanes;
+inline void prepare_columns(const CpuProduct& p, const Strip& strip, const Block& block,
+                            Workspace& space) {
   for (int j = 0; j < kStrip; ++j) {
     const bool biased = p.bias && block.first && j < strip.width;
     space.start[j] = biased ? p.bias[strip.col + j] : 0.0f;
     space.sums[j] = 0;
   }
-  // A strip for a few tiles is not worth copying, nor is one that a copy would not make denser.
-  const bool in_place = p.b_col == 1 && strip.width == panel_row && !p.a_zeros;
-  if (in_place) {
+}
+
+inline void multiply_strip(const CpuProduct& p, const RowTiles& tiles, const Strip& strip,
+                           const Block& block, Workspace& space) {
+  if (p.bias || p.sums || p.a_zeros) prepare_columns(p, strip, block, space);
+  const int64_t panel_row = strip.vectors * kLanes;
+  if (p.b_col == 1 && strip.width == panel_row && !p.a_zeros) {
     const float* b = p.b + block.k0 * p.b_row + strip.col;
     multiply_block(p, tiles, strip, block, b, p.b_row, space);
   } else {
@@ -452,14 +462,20 @@ void multiply_part(const CpuProduct& p, const CpuProductPart& part) {
   Workspace space;
   space.finish = dispatch_activation(p.activation, SelectFinish{p.finish});
   for (float& value : space.tile) value = 0;  // lanes past an edge are read, never used
+  prepare_columns(p, {}, {}, space);
+  for (int64_t k = 0; k < kDepth && k < p.inner; ++k) {
+    space.lists.steps[0][k] =
+        static_cast<uint16_t>(k);  // all, for all tiles, unless zeros are listed
+  }
   const int64_t step = tile_step(p, part.row_end - part.row_begin);
-  for (int64_t row = part.row_begin; row < part.row_end; row += kListedTiles * step) {
-    const int64_t limit = row + kListedTiles * step;
+  const int64_t group = kListedTiles * step;
+  for (int64_t row = part.row_begin; row < part.row_end; row += group) {
+    const int64_t limit = row + group;
     const RowTiles tiles{row, limit < part.row_end ? limit : part.row_end, step};
     for (int64_t k0 = 0; k0 < p.inner; k0 += kDepth) {
       const int64_t depth = p.inner - k0 < kDepth ? p.inner - k0 : kDepth;
       const Block block{k0, depth, k0 == 0, k0 + depth == p.inner};
-      list_block(p, tiles, block, space);
+      if (p.a_zeros) list_steps(p, tiles, block, space.lists);
       for (int64_t col = part.col_begin; col < part.col_end; col += kStrip) {
         const int64_t left = part.col_end - col;
         const Strip strip{col, left < kStrip ? left : kStrip, left > kLanes ? 2 : 1};
