@@ -17,8 +17,8 @@ inline constexpr int64_t kSide = 28;
 // Throws ErrorCode::usage if there is no such workload.
 RunConfig workload_config(const std::string& name, int64_t batch);
 
-// Sprites of MNIST's size and number: a step's work does not depend on what the pixels show, but losses
-// that are to be compared must fall.
+// Sprites of MNIST's size and number, so that losses that are to be compared fall. 5 % of their pixels
+// are not zero, of MNIST's 19 %: the products of the first layer are faster the fewer there are.
 ImageSplit drawn_images();
 
 }  // namespace elbo::bench

@@ -313,32 +313,42 @@ inline void load_tile(const CpuProduct& p, const BufferedTile& t) {
   }
 }
 
+// Whole strips are read and written where they are, others by way of a row of a buffer.
 template <Activation A>
 void activate_tile(const CpuProduct& p, const BufferedTile& t) {
-  for (int64_t r = 0; r < t.rows.rows; ++r) {
-    const int64_t at = (t.rows.begin + r) * p.cols + t.strip.col;
-    float* row = t.buffer + r * kStrip;
+  const bool whole = t.strip.width == kStrip;
+  const float* row = t.buffer;
+  int64_t at = t.rows.begin * p.cols + t.strip.col;
+  for (int64_t r = 0; r < t.rows.rows; ++r, row += kStrip, at += p.cols) {
     if (p.pre) copy_columns(row, p.pre + at, t.strip.width);
+    float edge[kStrip];
+    float* y = whole ? p.c + at : edge;
 #pragma GCC ivdep
-    for (int j = 0; j < kStrip; ++j) row[j] = activate<A>(row[j]);
-    copy_columns(row, p.c + at, t.strip.width);
+    for (int j = 0; j < kStrip; ++j) y[j] = activate<A>(row[j]);
+    if (!whole) copy_columns(edge, p.c + at, t.strip.width);
   }
 }
 
 template <Activation A>
 void undo_tile(const CpuProduct& p, const BufferedTile& t) {
-  float kept[kStrip] = {};
-  for (int64_t r = 0; r < t.rows.rows; ++r) {
-    const int64_t at = (t.rows.begin + r) * p.cols + t.strip.col;
-    float* row = t.buffer + r * kStrip;
-    if (p.kept) copy_columns(p.kept + at, kept, t.strip.width);
+  const bool whole = t.strip.width == kStrip;
+  const float* row = t.buffer;
+  int64_t at = t.rows.begin * p.cols + t.strip.col;
+  float sums[kStrip], edge[kStrip], kept_edge[kStrip] = {};
+  for (int j = 0; j < kStrip; ++j) sums[j] = t.sums[j];
+  for (int64_t r = 0; r < t.rows.rows; ++r, row += kStrip, at += p.cols) {
+    if (p.kept && !whole) copy_columns(p.kept + at, kept_edge, t.strip.width);
+    const float* kept = p.kept && whole ? p.kept + at : kept_edge;
+    float* dx = whole ? p.c + at : edge;
 #pragma GCC ivdep
     for (int j = 0; j < kStrip; ++j) {
-      row[j] = activate_backward<A>(kept[j], row[j]);
-      t.sums[j] += row[j];
+      const float value = activate_backward<A>(kept[j], row[j]);
+      dx[j] = value;
+      sums[j] += value;
     }
-    copy_columns(row, p.c + at, t.strip.width);
+    if (!whole) copy_columns(edge, p.c + at, t.strip.width);
   }
+  for (int j = 0; j < kStrip; ++j) t.sums[j] = sums[j];
 }
 
 // C by columns: element (r, c) at c * rows + r.

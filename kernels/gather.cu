@@ -42,12 +42,26 @@ ELBO_HD void round_pixels(bf16* rounded, const float* x, int64_t at, int64_t cou
   for (int64_t i = at; i < at + count; ++i) rounded[i] = from_float<bf16>(x[i]);
 }
 
+// Rows are found this far ahead, so that they are on their way from memory while others are converted.
+constexpr int64_t kAhead = 16;
+
+inline void prefetch_row(const uint8_t* row, int64_t bytes) {
+  constexpr int64_t kLine = 64;
+  for (int64_t i = 0; i < bytes; i += kLine) __builtin_prefetch(row + i);
+}
+
 template <Binarise Kind>
 ELBO_CLONES void gather_range(Gather args, int64_t begin, int64_t end) {
   const uint64_t step = order_step(args.order);
   const int64_t quads = args.dim / 4;
+  int64_t samples[kAhead];
   for (int64_t row = begin; row < end; ++row) {
-    const int64_t sample = ordered_sample(args.order, row);
+    const int64_t ahead = (row - begin) % kAhead;
+    for (int64_t i = 0; ahead == 0 && i < kAhead && row + i < end; ++i) {
+      samples[i] = ordered_sample(args.order, row + i);
+      prefetch_row(args.data + samples[i] * args.dim, args.dim);
+    }
+    const int64_t sample = samples[ahead];
     note_sample(args, row, sample);
     const uint8_t* stored = args.data + sample * args.dim;
     float* x = args.x + row * args.dim;

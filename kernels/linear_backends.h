@@ -56,9 +56,6 @@ void linear_backward_weight(const Exec& exec, const BasicLinearBackwardWeight<T>
 
 namespace native {  // kernels/cpu_product.h, float only
 
-// Largest batch whose forward and data products are ours where there is oneDNN. See linear_native.cpp.
-inline constexpr int64_t kSmallBatch = 64;
-
 // Whether this call is faster here than by oneDNN. The answer may depend on the zeros in x, which
 // does not change the numbers: see linear_native.cpp.
 bool takes_forward(const LinearForward& args);
