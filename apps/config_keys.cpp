@@ -163,6 +163,8 @@ std::vector<ConfigKey> device_keys() {
                   {kDevice, "CPU threads; 0: as many as are allowed", "--threads"}, 0, 1024),
       integer_key(ELBO_MEMBER(graph_steps),
                   {kDevice, "CUDA: steps per launch of a recorded graph; 0: no graphs"}, 0, 1024),
+      switch_key(ELBO_MEMBER(overlap_launches),
+                 {kDevice, "CUDA 9.0 on: let a kernel start while the one before it ends"}),
       switch_key(ELBO_MEMBER(check_finite),
                  {kDebug, "check every op's output for NaN", "--check-finite"}),
   };

@@ -120,6 +120,13 @@ void Context::set_products(ProductPrecision precision, ProductKernels kernels) {
   exec_.product_kernels = branch_.product_kernels = kernels;
 }
 
+void Context::set_overlap_launches([[maybe_unused]] bool on) {
+#ifdef ELBO_HAS_CUDA
+  exec_.overlap_launches = on && exec_.on_cuda() && cuda_device::can_overlap_launches();
+  branch_.overlap_launches = exec_.overlap_launches;
+#endif
+}
+
 void Context::allocate_scratch(Scratch& scratch) {
   const size_t bytes = scratch_bytes(device()), ticket_bytes = Scratch::kTickets * sizeof(uint32_t);
   scratch.data = static_cast<std::byte*>(allocate(bytes, Role::scratch));
@@ -143,6 +150,7 @@ void Context::open_branch() {
   branch_.gemm = exec_.gemm;
   branch_.products = exec_.products;
   branch_.product_kernels = exec_.product_kernels;
+  branch_.overlap_launches = exec_.overlap_launches;
   branch_.stream = cuda_device::create_stream();
 }
 

@@ -14,6 +14,7 @@ std::string why_unusable(int index);
 std::string describe(int index);
 
 void use(int index);
+bool can_overlap_launches();  // of the device in use: programmatic dependent launch
 Stream create_stream();
 void destroy_stream(Stream stream) noexcept;
 void synchronize(Stream stream);

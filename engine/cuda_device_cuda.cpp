@@ -35,6 +35,13 @@ std::string describe(int index) {
                 ")");
 }
 
+bool can_overlap_launches() {
+  int index = 0, major = 0;
+  ELBO_CUDA_CHECK(cudaGetDevice(&index));
+  ELBO_CUDA_CHECK(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, index));
+  return major >= 9;
+}
+
 void use(int index) { ELBO_CUDA_CHECK(cudaSetDevice(index)); }
 
 Stream create_stream() {

@@ -42,6 +42,7 @@ struct Exec {
   GemmHandles* gemm = nullptr;
   ProductPrecision products = ProductPrecision::fp32;
   ProductKernels product_kernels = ProductKernels::automatic;
+  bool overlap_launches = false;  // CUDA: let a kernel start while the one before it ends (gpu.h)
 
   bool on_cuda() const { return device == Device::cuda; }
 };

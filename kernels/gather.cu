@@ -104,6 +104,7 @@ struct alignas(4) FourBytes {
 // overwriting `sample` while others still read it.
 template <Binarise Kind, bool Vectorised>
 __global__ void __launch_bounds__(256) gather_kernel(Gather args) {
+  gpu::wait_for_previous();
   __shared__ int64_t shared_sample;
   const uint64_t step = order_step(args.order);
   for (int64_t row = blockIdx.x; row < args.batch; row += gridDim.x) {
@@ -141,9 +142,9 @@ void gather_cuda(const Exec& exec, const Gather& args) {
   const auto block = static_cast<unsigned>(std::clamp<int64_t>((quads + 31) / 32 * 32, 32, 256));
   const auto grid = static_cast<unsigned>(std::min<int64_t>(args.batch, kMaxBlocks));
   if (vectorised) {
-    gpu::launch(gather_kernel<Kind, true>, grid, block, 0, exec.stream, args);
+    gpu::launch(gather_kernel<Kind, true>, grid, block, 0, gpu::overlapping(exec), args);
   } else {
-    gpu::launch(gather_kernel<Kind, false>, grid, block, 0, exec.stream, args);
+    gpu::launch(gather_kernel<Kind, false>, grid, block, 0, gpu::overlapping(exec), args);
   }
 }
 

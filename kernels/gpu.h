@@ -23,7 +23,25 @@
 #include <cstdint>
 #include <utility>
 
+#include "kernels/exec.h"
+
 namespace elbo::gpu {
+
+// Where a kernel is launched: behind what the stream holds. With `overlaps` (programmatic dependent
+// launch, compute capability 9.0 on) its blocks may start before the kernel in front of it has ended, so
+// it must call wait_for_previous() before it touches global memory.
+struct LaunchOrder {
+  LaunchOrder(cudaStream_t s) : stream(s) {}
+  cudaStream_t stream;
+  bool overlaps = false;
+};
+
+// For kernels that begin with wait_for_previous().
+inline LaunchOrder overlapping(const Exec& exec) {
+  LaunchOrder order(exec.stream);
+  order.overlaps = exec.overlap_launches;
+  return order;
+}
 
 // Throws for a failed runtime call and clears the error, so that the next call does not report it
 // again. Errors that lose the context (an illegal address) cannot be cleared; the message says so.
@@ -69,19 +87,37 @@ namespace elbo::gpu {
 
 template <class... Params, class... Args>
 void launch(void (*kernel)(Params...), dim3 grid, dim3 block, size_t shared_bytes,
-            cudaStream_t stream, Args&&... args) {
+            const LaunchOrder& order, Args&&... args) {
 #ifdef CUDASIM
-  const cudaError_t status =
-      ::cudasim::launch(kernel, grid, block, shared_bytes, stream, std::forward<Args>(args)...);
+  const cudaError_t status = ::cudasim::launch(kernel, grid, block, shared_bytes, order.stream,
+                                               order.overlaps, std::forward<Args>(args)...);
 #else
+  cudaLaunchAttribute overlap = {};
+  overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  overlap.val.programmaticStreamSerializationAllowed = 1;
   cudaLaunchConfig_t config = {};
   config.gridDim = grid;
   config.blockDim = block;
   config.dynamicSmemBytes = shared_bytes;
-  config.stream = stream;
+  config.stream = order.stream;
+  config.attrs = &overlap;
+  config.numAttrs = order.overlaps ? 1 : 0;
   const cudaError_t status = cudaLaunchKernelEx(&config, kernel, std::forward<Args>(args)...);
 #endif
-  finish_launch(status, reinterpret_cast<const void*>(kernel), grid, block, shared_bytes, stream);
+  finish_launch(status, reinterpret_cast<const void*>(kernel), grid, block, shared_bytes,
+                order.stream);
+}
+
+// First statement of a kernel that is launched with overlapping(): lets the kernel behind it start, as
+// far as there is room, and waits until the one in front of it has ended and its writes are visible.
+// No effect in other launches and before compute capability 9.0. All threads call.
+__device__ inline void wait_for_previous() {
+#ifdef CUDASIM
+  ::cudasim::wait_for_previous();
+#elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;");
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
 }
 
 // Sum over the 32 lanes of a full warp; every lane gets the same bits. The butterfly adds pairs at

@@ -175,7 +175,7 @@ void launch(const Exec& exec, const LatentBlockForward<T, W>& a) {
              [&]<int InStep, int DimStep>() {
                gpu::launch(cuda::latent_block_forward_kernel<InStep, DimStep, T, W>,
                            blocks_of(a.batch), 32 * cuda::kLatentWarps, shared_bytes(a.dim),
-                           exec.stream, a);
+                           gpu::overlapping(exec), a);
              });
 }
 
@@ -193,7 +193,7 @@ void launch(const Exec& exec, const LatentBlockBackward<T, W>& a) {
              [&]<int InStep, int DimStep>() {
                gpu::launch(cuda::latent_block_backward_kernel<InStep, DimStep, T, W>,
                            blocks_of(a.batch), 32 * cuda::kLatentWarps, shared_bytes(a.dim),
-                           exec.stream, a);
+                           gpu::overlapping(exec), a);
              });
 }
 

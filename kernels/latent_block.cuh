@@ -155,6 +155,7 @@ __device__ void make_hidden(const LatentBlockForward<T, W>& args, int64_t row, c
 template <int InStep, int DimStep, class T, class W>
 __global__ void __launch_bounds__(32 * kLatentWarps)
     latent_block_forward_kernel(LatentBlockForward<T, W> args) {
+  gpu::wait_for_previous();
   ELBO_DYN_SHARED(float, shared);
   const int warp = threadIdx.x / 32;
   const int64_t row = int64_t{blockIdx.x} * kLatentWarps + warp;
@@ -262,6 +263,7 @@ __device__ void make_dx(const LatentBlockBackward<T, W>& args, int64_t row, cons
 template <int InStep, int DimStep, class T, class W>
 __global__ void __launch_bounds__(32 * kLatentWarps)
     latent_block_backward_kernel(LatentBlockBackward<T, W> args) {
+  gpu::wait_for_previous();
   ELBO_DYN_SHARED(float, shared);
   const int warp = threadIdx.x / 32;
   const int64_t row = int64_t{blockIdx.x} * kLatentWarps + warp;

@@ -83,19 +83,21 @@ __device__ void with_vector(const PointerPack<const T, In>& in, const PointerPac
 // One thread per index, striding by the grid.
 template <class F>
 __global__ void __launch_bounds__(kBlock) for_each_kernel(F f, int64_t n) {
+  gpu::wait_for_previous();
   const int64_t stride = int64_t{gridDim.x} * blockDim.x;
   for (int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < n; i += stride) f(i);
 }
 
 template <class F>
 void for_each(const Exec& exec, int64_t n, F f) {
-  gpu::launch(for_each_kernel<F>, blocks_for(n), kBlock, 0, exec.stream, f, n);
+  gpu::launch(for_each_kernel<F>, blocks_for(n), kBlock, 0, gpu::overlapping(exec), f, n);
 }
 
 // One thread owns one 16-byte vector per round; the first threads of the grid also take the tail.
 template <bool Vectorised, class F, class T, int In, int Out>
 __global__ void __launch_bounds__(kBlock)
     map_kernel(F f, int64_t n, PointerPack<const T, In> in, PointerPack<T, Out> out) {
+  gpu::wait_for_previous();
   constexpr int kStep = Vectorised ? kVector<T> : 1;
   const auto step = [&f](int64_t i, const float* x, float* y) { f(i, x, y); };
   const int64_t thread = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
@@ -114,11 +116,11 @@ __global__ void __launch_bounds__(kBlock)
 template <class F, class T, int In, int Out>
 void map(const Exec& exec, int64_t n, F f, PointerPack<const T, In> in, PointerPack<T, Out> out) {
   if (is_vector_aligned(in) && is_vector_aligned(out)) {
-    gpu::launch(map_kernel<true, F, T, In, Out>, blocks_for(n / kVector<T>), kBlock, 0, exec.stream,
-                f, n, in, out);
+    gpu::launch(map_kernel<true, F, T, In, Out>, blocks_for(n / kVector<T>), kBlock, 0,
+                gpu::overlapping(exec), f, n, in, out);
   } else {
-    gpu::launch(map_kernel<false, F, T, In, Out>, blocks_for(n), kBlock, 0, exec.stream, f, n, in,
-                out);
+    gpu::launch(map_kernel<false, F, T, In, Out>, blocks_for(n), kBlock, 0, gpu::overlapping(exec),
+                f, n, in, out);
   }
 }
 
@@ -128,6 +130,7 @@ template <bool Vectorised, class F, class T, int In, int Out>
 __global__ void __launch_bounds__(kBlock)
     row_reduce_kernel(F f, int64_t rows, int64_t cols, PointerPack<const T, In> in,
                       PointerPack<T, Out> out) {
+  gpu::wait_for_previous();
   __shared__ float scratch[gpu::kBlockSumScratch];
   constexpr int kStep = Vectorised ? kVector<T> : 1;
   for (int64_t row = blockIdx.x; row < rows; row += gridDim.x) {
@@ -154,11 +157,11 @@ void row_reduce(const Exec& exec, int64_t rows, int64_t cols, F f, PointerPack<c
   const auto block = static_cast<unsigned>(std::clamp<int64_t>((steps + 31) / 32 * 32, 32, kBlock));
   const auto grid = static_cast<unsigned>(std::min<int64_t>(rows, kMaxRowBlocks));
   if (vectorised) {
-    gpu::launch(row_reduce_kernel<true, F, T, In, Out>, grid, block, 0, exec.stream, f, rows, cols,
-                in, out);
+    gpu::launch(row_reduce_kernel<true, F, T, In, Out>, grid, block, 0, gpu::overlapping(exec), f,
+                rows, cols, in, out);
   } else {
-    gpu::launch(row_reduce_kernel<false, F, T, In, Out>, grid, block, 0, exec.stream, f, rows, cols,
-                in, out);
+    gpu::launch(row_reduce_kernel<false, F, T, In, Out>, grid, block, 0, gpu::overlapping(exec), f,
+                rows, cols, in, out);
   }
 }
 
@@ -170,6 +173,7 @@ template <class F, class T, int In, int Out>
 __global__ void __launch_bounds__(kBlock)
     col_reduce_kernel(F f, int64_t rows, int64_t cols, PointerPack<const T, In> in,
                       PointerPack<T, Out> out) {
+  gpu::wait_for_previous();
   __shared__ float partial[F::kSums][kColWarps][32];
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   const int64_t col = int64_t{blockIdx.x} * 32 + lane;
@@ -195,8 +199,8 @@ template <class F, class T, int In, int Out>
 void col_reduce(const Exec& exec, int64_t rows, int64_t cols, F f, PointerPack<const T, In> in,
                 PointerPack<T, Out> out) {
   const auto grid = static_cast<unsigned>((cols + 31) / 32);
-  gpu::launch(col_reduce_kernel<F, T, In, Out>, grid, kBlock, 0, exec.stream, f, rows, cols, in,
-              out);
+  gpu::launch(col_reduce_kernel<F, T, In, Out>, grid, kBlock, 0, gpu::overlapping(exec), f, rows,
+              cols, in, out);
 }
 
 // Block b sums vectors b*256+t, striding by the grid, into partials[b]; the block that draws the
@@ -206,6 +210,7 @@ void col_reduce(const Exec& exec, int64_t rows, int64_t cols, F f, PointerPack<c
 template <bool Vectorised, class F, class T, int In>
 __global__ void __launch_bounds__(kBlock)
     reduce_kernel(F f, int64_t n, PointerPack<const T, In> in, float* partials, uint32_t* ticket) {
+  gpu::wait_for_previous();
   __shared__ float scratch[gpu::kBlockSumScratch];
   __shared__ bool is_last;
   constexpr int kStep = Vectorised ? kVector<T> : 1;
@@ -259,11 +264,11 @@ void reduce(const Exec& exec, int64_t n, F f, PointerPack<const T, In> in) {
   const auto grid =
       static_cast<unsigned>(std::clamp<int64_t>((steps + kBlock - 1) / kBlock, 1, kReduceBlocks));
   if (vectorised) {
-    gpu::launch(reduce_kernel<true, F, T, In>, grid, kBlock, 0, exec.stream, f, n, in, partials,
-                exec.scratch.tickets);
+    gpu::launch(reduce_kernel<true, F, T, In>, grid, kBlock, 0, gpu::overlapping(exec), f, n, in,
+                partials, exec.scratch.tickets);
   } else {
-    gpu::launch(reduce_kernel<false, F, T, In>, grid, kBlock, 0, exec.stream, f, n, in, partials,
-                exec.scratch.tickets);
+    gpu::launch(reduce_kernel<false, F, T, In>, grid, kBlock, 0, gpu::overlapping(exec), f, n, in,
+                partials, exec.scratch.tickets);
   }
 }
 

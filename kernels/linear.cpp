@@ -150,20 +150,6 @@ template void undo_input_activation(const Exec&, const BasicLinearBackwardData<d
 template void bias_gradient(const Exec&, const BasicLinearBackwardWeight<float>&);
 template void bias_gradient(const Exec&, const BasicLinearBackwardWeight<double>&);
 
-template <class T>
-size_t linear_aux_bytes(const Exec& exec, int64_t batch, int64_t out, Activation activation) {
-  if (needs_pre_activation(activation)) return static_cast<size_t>(batch * out) * sizeof(T);
-  if (exec.on_cuda() && activation == Activation::relu &&
-      !linear_uses_tensor_cores<T>(exec, batch)) {
-    return static_cast<size_t>(batch) * relu_mask_row_bytes(out);
-  }
-  return 0;
-}
-
-template size_t linear_aux_bytes<bf16>(const Exec&, int64_t, int64_t, Activation);
-template size_t linear_aux_bytes<float>(const Exec&, int64_t, int64_t, Activation);
-template size_t linear_aux_bytes<double>(const Exec&, int64_t, int64_t, Activation);
-
 template <>
 bool linear_uses_tensor_cores<bf16>(const Exec& exec, int64_t) {
   return exec.on_cuda();
@@ -180,6 +166,20 @@ bool linear_uses_tensor_cores<float>(const Exec& exec, int64_t batch) {
   return exec.product_kernels == ProductKernels::own ||
          (exec.product_kernels == ProductKernels::automatic && batch <= kMostRows);
 }
+
+template <class T>
+size_t linear_aux_bytes(const Exec& exec, int64_t batch, int64_t out, Activation activation) {
+  if (needs_pre_activation(activation)) return static_cast<size_t>(batch * out) * sizeof(T);
+  if (exec.on_cuda() && activation == Activation::relu &&
+      !linear_uses_tensor_cores<T>(exec, batch)) {
+    return static_cast<size_t>(batch) * relu_mask_row_bytes(out);
+  }
+  return 0;
+}
+
+template size_t linear_aux_bytes<bf16>(const Exec&, int64_t, int64_t, Activation);
+template size_t linear_aux_bytes<float>(const Exec&, int64_t, int64_t, Activation);
+template size_t linear_aux_bytes<double>(const Exec&, int64_t, int64_t, Activation);
 
 // Every activation can follow a product of ours: as an epilogue or as one pass over dx.
 bool linear_can_fuse(const Exec&, Activation) { return true; }

@@ -98,6 +98,7 @@ __global__ void __launch_bounds__(cuda::kBlock)
     optimizer_kernel(OptimizerHyper hyper, StepState* state, int64_t n,
                      PointerPack<const float, In> in, PointerPack<float, Out> out, bf16* shadow,
                      StepRule next_step, uint32_t* ticket) {
+  gpu::wait_for_previous();
   __shared__ Rule shared_rule;
   if (state->bad_op != 0) return;
   if (threadIdx.x == 0) shared_rule = Rule::prepare(hyper, *state);
@@ -136,12 +137,12 @@ void launch_optimizer(const Exec& exec, const OptimizerStep& args, PointerPack<c
   const StepRule next_step = Advance ? *args.next_step : StepRule{};
   if (cuda::is_vector_aligned(in)) {  // every output is an input too
     gpu::launch(optimizer_kernel<true, Advance, Rule, In, Out>,
-                cuda::blocks_for(n / kVector<float>), cuda::kBlock, 0, exec.stream, args.hyper,
-                args.state, n, in, out, args.shadow, next_step, exec.scratch.tickets);
+                cuda::blocks_for(n / kVector<float>), cuda::kBlock, 0, gpu::overlapping(exec),
+                args.hyper, args.state, n, in, out, args.shadow, next_step, exec.scratch.tickets);
   } else {
     gpu::launch(optimizer_kernel<false, Advance, Rule, In, Out>, cuda::blocks_for(n), cuda::kBlock,
-                0, exec.stream, args.hyper, args.state, n, in, out, args.shadow, next_step,
-                exec.scratch.tickets);
+                0, gpu::overlapping(exec), args.hyper, args.state, n, in, out, args.shadow,
+                next_step, exec.scratch.tickets);
   }
 }
 

@@ -95,6 +95,7 @@ __device__ void draw_image_block(const SpritePose& pose, int resolution, float* 
 // still read. The shape is uniform across the block, so the switch does not diverge.
 template <bool Vectorised>
 __global__ void __launch_bounds__(256) sprites_kernel(SpriteGather args) {
+  gpu::wait_for_previous();
   __shared__ SpritePose shared_pose;
   __shared__ int shared_shape;
   for (int64_t row = blockIdx.x; row < args.batch; row += gridDim.x) {
@@ -125,9 +126,9 @@ __global__ void __launch_bounds__(256) sprites_kernel(SpriteGather args) {
 void sprites_cuda(const Exec& exec, const SpriteGather& args) {
   const auto grid = static_cast<unsigned>(std::min<int64_t>(args.batch, kMaxBlocks));
   if (args.resolution % 4 == 0 && reinterpret_cast<uintptr_t>(args.x) % 16 == 0) {
-    gpu::launch(sprites_kernel<true>, grid, 256, 0, exec.stream, args);
+    gpu::launch(sprites_kernel<true>, grid, 256, 0, gpu::overlapping(exec), args);
   } else {
-    gpu::launch(sprites_kernel<false>, grid, 256, 0, exec.stream, args);
+    gpu::launch(sprites_kernel<false>, grid, 256, 0, gpu::overlapping(exec), args);
   }
 }
 

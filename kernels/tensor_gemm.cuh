@@ -281,6 +281,7 @@ int64_t row_parts(int64_t cols) {
 template <class T, class Config, Major MA, Major MB, class Epilogue>
 __global__ void __launch_bounds__(Config::kThreads)
     tensor_gemm_kernel(Operand<T> a, Operand<T> b, Epilogue epilogue) {
+  gpu::wait_for_previous();
   const int64_t across = (b.outer + Config::kCols - 1) / Config::kCols;
   TileProduct<T, Config, MA, MB>::run_tile(a, b, blockIdx.x / across * Config::kRows,
                                            blockIdx.x % across * Config::kCols, epilogue,
@@ -293,7 +294,8 @@ void tensor_gemm(const Exec& exec, const Operand<T>& a, const Operand<T>& b,
   const auto run = [&]<class Config>(Config) {
     gpu::launch(tensor_gemm_kernel<T, Config, MA, MB, Epilogue>,
                 static_cast<unsigned>(tiles_of<Config>(a.outer, b.outer)), Config::kThreads,
-                TileProduct<T, Config, MA, MB>::kSharedBytes, exec.stream, a, b, epilogue);
+                TileProduct<T, Config, MA, MB>::kSharedBytes, gpu::overlapping(exec), a, b,
+                epilogue);
   };
   use_large_tiles(a.outer, b.outer) ? run(LargeTile{}) : run(SmallTile{});
 }

@@ -30,6 +30,7 @@ struct WeightProblems {
 template <class T, class Config>
 __global__ void __launch_bounds__(Config::kThreads)
     tensor_weight_gradients_kernel(WeightProblems<T> problems) {
+  gpu::wait_for_previous();
   using Product = TileProduct<T, Config, Major::outer, Major::outer>;
   int layer = 0;
   while (layer + 1 < problems.count && problems.at[layer + 1].first_tile <= blockIdx.x) ++layer;
@@ -71,7 +72,7 @@ void launch_weight_gradients(const Exec& exec, WeightProblems<T> problems) {
   }
   gpu::launch(tensor_weight_gradients_kernel<T, Config>, static_cast<unsigned>(tiles),
               Config::kThreads, TileProduct<T, Config, Major::outer, Major::outer>::kSharedBytes,
-              exec.stream, problems);
+              gpu::overlapping(exec), problems);
 }
 
 template <Likelihood Kind, class T, class Target>

@@ -76,7 +76,8 @@ struct RunConfig {
   std::string device = "auto";
   Precision precision = Precision::fp32;
   ProductKernels product_kernels = ProductKernels::automatic;  // see linear_uses_tensor_cores()
-  int threads = 0;            // 0: as many as affinity and cgroup allow
+  bool overlap_launches = false;  // CUDA: see Context::set_overlap_launches
+  int threads = 0;                // 0: as many as affinity and cgroup allow
   int graph_steps = 1;        // CUDA: training steps in one recorded graph; 0: launch every kernel
   bool check_finite = false;  // check every op's output, not only losses and gradient norm
 };

@@ -63,6 +63,7 @@ Trainer::Trainer(Context& context, const RunConfig& config, const ImageData& tra
   context.set_products(
       config.precision == Precision::tf32 ? ProductPrecision::tf32 : ProductPrecision::fp32,
       config.product_kernels);
+  context.set_overlap_launches(config.overlap_launches);
   params_.add_group("model", config.train.optimizer);
   model_ = std::make_unique<Autoencoder>(params_, config.model, train.shape().size());
   params_.finalise();

@@ -20,6 +20,7 @@ const std::map<std::string, std::string>& other_values() {
       {"product_kernels", "own"},
       {"threads", "3"},
       {"graph_steps", "4"},
+      {"overlap_launches", "true"},
       {"check_finite", "true"},
       {"data.kind", "sprites"},
       {"data.path", "a \"quoted\" \\ directory\twith a tab"},

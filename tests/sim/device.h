@@ -34,6 +34,8 @@ int block_barrier(BarrierOp op, int predicate, const Site& site);
 WarpResult warp_exchange(uint32_t mask, WarpOp op, uint64_t value, int source_lane,
                          const Site& site);
 int lane();
+// Launches run one after another here, so it only notes that the thread has called it.
+void wait_for_previous();
 void memory_fence();
 // Called before an atomic reads its operand: may let another thread run, and tells the race
 // checker.
@@ -48,6 +50,7 @@ struct Launch {
   const void* kernel = nullptr;
   dim3 grid, block;
   size_t shared_bytes = 0;
+  bool overlaps = false;  // may start before the kernel in front of it has ended
   std::shared_ptr<void> closure;
   size_t closure_bytes = 0;
   void (*body)(void*) = nullptr;
@@ -66,7 +69,7 @@ const void* pointer_argument(const T& argument) {
 
 template <class... Params, class... Args>
 cudaError_t launch(void (*kernel)(Params...), dim3 grid, dim3 block, size_t shared_bytes,
-                   cudaStream_t stream, Args&&... args) {
+                   cudaStream_t stream, bool overlaps, Args&&... args) {
   struct Closure {
     void (*kernel)(Params...);
     std::tuple<Params...> args;
@@ -81,7 +84,7 @@ cudaError_t launch(void (*kernel)(Params...), dim3 grid, dim3 block, size_t shar
       [&](const auto&... argument) {
         const void* pointers[] = {pointer_argument(argument)..., nullptr};
         return launch_erased(Launch{reinterpret_cast<const void*>(kernel), grid, block,
-                                    shared_bytes, closure, sizeof(Closure), body},
+                                    shared_bytes, overlaps, closure, sizeof(Closure), body},
                              stream, pointers, sizeof...(Params));
       },
       closure->args);

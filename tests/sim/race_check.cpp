@@ -163,6 +163,10 @@ void check(const Touch& touch) {
   if (is_private(touch)) return;
   size_t offset = 0;
   if (Shadow* shadow = find_device(touch.address)) {
+    if (current_launch->overlaps && !block.threads[touch.thread].waited) {
+      say("early access", "before wait_for_previous(), the kernel in front may still run", touch,
+          nullptr);
+    }
     check_range(*shadow, touch, false);
   } else if (in_dynamic_shared(touch.address, &offset)) {
     check_range(dynamic_shared_shadow, touch, true);

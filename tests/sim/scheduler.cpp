@@ -120,6 +120,9 @@ void resume(int thread) {
 
 void finish_current() {
   const int me = block.current;
+  if (current_launch->overlaps && !block.threads[me].waited) {
+    abort_launch("no wait", me, "may overlap the kernel before it and never waited for it");
+  }
   block.threads[me].state = State::done;
   ++block.done;
   if (block.waiting && block.waiting == block.count - block.done) {
@@ -200,6 +203,7 @@ void begin_block(uint64_t index) {
   block.fresh.resize(block.count);
   for (int t = 0; t < block.count; ++t) {
     block.threads[t].state = State::fresh;
+    block.threads[t].waited = false;
     block.fresh[t] = config().order == Order::reverse ? t : block.count - 1 - t;
   }
   for (Warp& warp : block.warps) warp.pending_count = 0;
@@ -246,6 +250,7 @@ InSimulator::InSimulator() : outer_(in_simulator) { in_simulator = true; }
 InSimulator::~InSimulator() { in_simulator = outer_; }
 int current_thread() { return block.current; }
 int lane() { return block.current & 31; }
+void wait_for_previous() { block.threads[block.current].waited = true; }
 void* dynamic_shared() { return dynamic.data(); }
 
 bool in_closure(uintptr_t address) {

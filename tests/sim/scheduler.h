@@ -22,6 +22,7 @@ enum class State : uint8_t { fresh, ready, at_barrier, at_warp_op, done };
 
 struct Thread {
   State state = State::fresh;
+  bool waited = false;  // called wait_for_previous()
   Fiber* fiber = nullptr;
   Site site;             // where it waits
   uint64_t operand = 0;  // of the warp operation it waits in

@@ -23,6 +23,34 @@ TEST_F(SyncTest, ReportsABarrierThatHalfTheBlockSkips) {
   EXPECT_REPORT(reports, "barrier_in_half_the_block_kernel");
 }
 
+__global__ void waits_first_kernel(int* out) {
+  gpu::wait_for_previous();
+  out[threadIdx.x] = 1;
+}
+__global__ void waits_late_kernel(int* out) {
+  out[threadIdx.x] = 1;
+  gpu::wait_for_previous();
+}
+__global__ void half_of_it_waits_kernel(int* out) {
+  if (threadIdx.x < 32) gpu::wait_for_previous();
+  out[threadIdx.x] = 1;
+}
+
+TEST_F(SyncTest, ReportsAnOverlappingKernelThatDoesNotWait) {
+  DeviceArray<int> out(64);
+  gpu::LaunchOrder order(nullptr);
+  const auto launch = [&](auto kernel) {
+    return reports_of([&] { gpu::launch(kernel, 1, 64, 0, order, out.data()); });
+  };
+  EXPECT_EQ(launch(half_of_it_waits_kernel), "") << "launched plainly it need not";
+  order.overlaps = true;
+  EXPECT_EQ(launch(waits_first_kernel), "");
+  EXPECT_REPORT(launch(half_of_it_waits_kernel), "no wait: block (0,0,0) thread ");
+  if (cudasim::race_checker_enabled()) {
+    EXPECT_REPORT(launch(waits_late_kernel), "early access: ");
+  }
+}
+
 __global__ void two_barriers_kernel() {
   if (threadIdx.x < 32) {
     __syncthreads();
