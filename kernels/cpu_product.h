@@ -11,12 +11,12 @@
 //           derivative, column sums) happens while the tile is in the L1 cache. One parallel region
 //           per product; threads own rows or columns of C.
 // Zeros     Where the caller expects zeros in A, steps at which all rows of a tile are zero are left
-//           out: half of all steps for the pixels of MNIST. This changes no bit: adding 0 * b leaves
+//           out: half of all steps for the pixels of MNIST. This changes no bit, as adding 0 * b leaves
 //           a sum as it is. A non-finite element of B still makes its column of C non-finite.
 // Numerics  every element of C is one sum in order of the inner index, of fused multiply-adds where
 //           the machine has them, cut at multiples of kDepth. The bits depend neither on the thread
 //           count nor on the width of vectors, only on whether there is FMA.
-// Scratch   80 KiB of stack per thread
+// Scratch   170 KiB of stack per thread
 #pragma once
 
 #include <cstdint>
@@ -34,10 +34,10 @@ bool vector_unit_available(VectorUnit unit);
 VectorUnit default_vector_unit();
 
 enum class Finish : int {
-  store,            // C = tile, or C += tile
-  activate,         // C = act(tile + bias), the sum before act kept in `pre` if that is set
-  undo,             // C = tile * act', and column sums
-  store_transposed  // the transpose of C = tile, or C += tile: element (r, c) at c * rows + r
+  store,             // C = tile, or C += tile
+  store_transposed,  // the same, element (r, c) at c * rows + r
+  activate,          // C = act(bias + tile), the sum before act kept in `pre` if that is set
+  undo               // C = tile * act', and its column sums
 };
 
 struct CpuProduct {
@@ -47,7 +47,7 @@ struct CpuProduct {
   const float* b;
   int64_t b_row, b_col;
   float* c;
-  bool add = false;      // Finish::store only
+  bool add = false;      // Finish::store and store_transposed
   bool a_zeros = false;  // look for steps at which a tile of A is zero
 
   Finish finish = Finish::store;
