@@ -35,8 +35,8 @@ void multiply_part(VectorUnit unit, const CpuProduct& product, const CpuProductP
 
 int64_t share(int64_t n, int64_t threads) { return (n + threads - 1) / threads; }
 
-// Threads share columns, which packs every element of B once, or rows, which packs B once per thread
-// but divides more evenly where columns are few. Sums over a column want it in one thread.
+// Threads share columns, which packs every element of B once, or rows, which packs B once per
+// thread but divides more evenly where columns are few. Sums over a column want it in one thread.
 bool split_rows(const CpuProduct& p, int64_t units, int64_t threads) {
   if (p.sums) return false;
   const int64_t pack = p.b_col == 1 ? kPackRows : kTransposeRows;

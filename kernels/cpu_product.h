@@ -5,14 +5,15 @@
 // Element (r, c) of A stands at a[r*a_row + c*a_col], of B likewise; one stride of each is 1. C is
 // dense and row-major.
 //
-// Method    a strip of B (two vectors wide, at most kDepth deep) is packed into a buffer in the L1 or
-//           L2 cache, and tiles of up to 12 rows of C run over it in registers: one broadcast element
-//           of A times two vectors of B per step. What follows the product (bias, activation, its
-//           derivative, column sums) happens while the tile is in the L1 cache. One parallel region
-//           per product; threads own rows or columns of C.
-// Zeros     Where the caller expects zeros in A, steps at which all rows of a tile are zero are left
-//           out: half of all steps for the pixels of MNIST. This changes no bit, as adding 0 * b leaves
-//           a sum as it is. A non-finite element of B still makes its column of C non-finite.
+// Method    A strip of B (two vectors wide, at most kDepth deep) lies in the L1 or L2 cache, packed
+//           if need be, and tiles of up to 12 rows of C run over it in registers: one broadcast
+//           element of A times two vectors of B per step. What follows the product (activation,
+//           its derivative, column sums) happens while the tile is in the L1 cache. One parallel
+//           region per product; threads own rows or columns of C.
+// Zeros     Where the caller expects zeros in A, steps at which all rows of a tile are zero are
+//           left out: half of all steps for the pixels of MNIST. This changes no bit, as adding
+//           0 * b leaves a sum as it is. A non-finite element of B still makes its column of C
+//           non-finite.
 // Numerics  every element of C is one sum in order of the inner index, of fused multiply-adds where
 //           the machine has them, cut at multiples of kDepth. The bits depend neither on the thread
 //           count nor on the width of vectors, only on whether there is FMA.

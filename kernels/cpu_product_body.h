@@ -1,8 +1,8 @@
 // The loops of kernels/cpu_product.h: what one thread does. Compiled once per vector unit: the files
 // cpu_product_{baseline,avx2,avx512}.cpp include this one inside a namespace that defines kLanes,
-// Vector, multiply_add(), join_rows() and the shuffles of transpose_lanes(), with the compiler's target
-// set. It includes no library: the linker keeps one copy of an inline function, which could be the one
-// that needs the widest unit.
+// Vector, multiply_add(), join_rows() and the shuffles of transpose_lanes(), with the compiler's
+// target set. It includes no library: the linker keeps one copy of an inline function, which could
+// be the one that needs the widest unit.
 //
 // Start at multiply_part(). No lambdas: GCC does not compile them for the target of the file.
 

@@ -11,11 +11,13 @@
 //           GradMode::add adds to what the buffer holds; dx with `input` must be GradMode::write.
 // Work      one product each. CUDA: bias, ReLU, its mask and the bias gradients ride in cuBLASLt
 //           epilogues; what an epilogue cannot do is one more pass. With TF32 and bf16 our own kernels
-//           (tensor_linear.h) take small batches, and all of it rides in theirs. CPU: oneDNN adds the bias;
-//           activations and bias gradients are one pass each over cache-resident data.
+//           (tensor_linear.h) take small batches, and all of it rides in theirs. CPU: small products
+//           and those of pictures with many zeros are our own (cpu_product.h), with all that follows
+//           in the same pass; of the others oneDNN adds the bias, and activations and bias gradients
+//           are one pass each over cache-resident data. Time then depends on the zeros in x.
 // Numerics  fp32 sums in an order that depends on the shape and the thread count only. Products of
 //           fp32 numbers, rounded to TF32 first only if exec.products says so; or of bf16 numbers, on
-//           CUDA, with fp32 biases and weight gradients. The double overloads run plain loops on the CPU and are the
+//           CUDA, with fp32 biases and weight gradients. The double overloads run plain loops and are the
 //           oracle of tests and gradient checks. NaN passes through every activation on the CPU.
 // Scratch   products may use up to kGemmWorkspaceBytes from the start of exec.scratch, as every other
 //           launcher may: nothing in scratch outlives the launch that wrote it, and the launches of

@@ -41,7 +41,7 @@ Product<T> backward_weight_product(const BasicLinearBackwardWeight<T>& args) {
           args.x,   args.in, 1,          args.dweight, args.mode};
 }
 
-namespace reference {  // plain loops, float and double
+namespace reference {  // plain loops, instantiated for double
 
 template <class T>
 void multiply(const Product<T>& product);

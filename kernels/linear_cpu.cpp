@@ -1,4 +1,5 @@
-// The layer's products by oneDNN: the only file that knows the library, versions 2 and 3.
+// The layer's products by oneDNN: the only file that knows the library, versions 2 and 3. Which calls
+// come here and not to our own products says linear_native.cpp.
 //
 // Reading guide. execute() looks up the Plan of a shape, makes it (make_plan) when new, and runs it.
 // Three kinds of product (kernels/linear_backends.h), two implementations: matmul primitives, which

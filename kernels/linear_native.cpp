@@ -59,7 +59,7 @@ constexpr int64_t kSmallProduct = 4'000'000;  // multiplications: 120 us on one 
 // Share of steps to be left out from which looking for them pays: lists and packing of B cost a
 // tenth of a product.
 constexpr double kForwardZeros = 0.15;
-// The same per tile of the transposed weight product, in steps: what storing a tile by columns costs.
+// The same per tile of the transposed weight product, in steps: what storing it by columns costs.
 constexpr double kWeightZeroSteps = 12;
 
 // Where a pass over the result of its own is worth more than the few per cent by which oneDNN's

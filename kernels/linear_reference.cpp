@@ -1,4 +1,4 @@
-// Plain products: the CPU fallback in a build without oneDNN, and in double the oracle of tests.
+// Plain products in double: the oracle of tests and of gradient checks.
 //
 // multiply() packs a panel of B (kInnerBlock x kTileCols) that stays in the L1 cache and runs a
 // kTileRows x kTileCols tile of C over it, held in registers. Every element of C is one sum over
@@ -13,8 +13,8 @@ namespace elbo::reference {
 namespace {
 
 constexpr int64_t kTileRows = 4;
-constexpr int64_t kTileCols = 32;     // two AVX-512 registers of floats
-constexpr int64_t kInnerBlock = 128;  // a panel of 16 KiB in float: half of an L1 cache
+constexpr int64_t kTileCols = 32;     // four AVX-512 registers
+constexpr int64_t kInnerBlock = 128;  // a panel of 32 KiB: an L1 cache
 
 // Columns past the edge are packed as zeros, so that the tile always has its full width.
 template <class T>
@@ -113,13 +113,9 @@ void linear_backward_weight(const Exec& exec, const BasicLinearBackwardWeight<T>
   bias_gradient(exec, args);
 }
 
-template void multiply(const Product<float>&);
 template void multiply(const Product<double>&);
-template void linear_forward(const Exec&, const BasicLinearForward<float>&);
 template void linear_forward(const Exec&, const BasicLinearForward<double>&);
-template void linear_backward_data(const Exec&, const BasicLinearBackwardData<float>&);
 template void linear_backward_data(const Exec&, const BasicLinearBackwardData<double>&);
-template void linear_backward_weight(const Exec&, const BasicLinearBackwardWeight<float>&);
 template void linear_backward_weight(const Exec&, const BasicLinearBackwardWeight<double>&);
 
 }  // namespace elbo::reference

@@ -210,7 +210,8 @@ TEST_P(LinearEdgeTest, OneDnnNeverUsesAReferenceKernel) {
 INSTANTIATE_TEST_SUITE_P(Devices, LinearEdgeTest, testing::ValuesIn(available_devices()),
                          device_name);
 
-// An Exec without handles takes the plain loops, as a build without oneDNN does.
+// An Exec without handles takes our own products or, in double, the plain loops, as a build without
+// oneDNN does.
 template <class T>
 struct PlainLoops : testing::Test {};
 using Numeric = testing::Types<float, double>;
