@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -142,6 +143,25 @@ ConfigKey widths_key(const char* name, Member member, const About& about) {
     if (widths.empty() || widths.size() > kMostLayers)
       throw BadValue{concat("1 to ", kMostLayers, " layer widths, like [400, 200]")};
     member(c) = std::move(widths);
+  };
+  return key;
+}
+
+// Text, as TOML has no type for it.
+template <class Member>
+ConfigKey steps_key(const char* name, Member member, const About& about) {
+  ConfigKey key = base_key(name, about, "A:B", "steps A:B with A below B, like 100:120");
+  key.is_text = true;
+  key.toml = [member](const RunConfig& c) {
+    const StepWindow& window = member(c);
+    const std::string text = window.empty() ? "" : concat(window.first, ":", window.end);
+    return toml_text(std::string_view(text));
+  };
+  key.assign = [member, expected = key.expected](RunConfig& c, const ConfigValue& v) {
+    const auto* text = v.as<std::string>();
+    const auto window = text == nullptr ? std::nullopt : parse_step_window(*text);
+    if (!window) throw BadValue{expected};
+    member(c) = *window;
   };
   return key;
 }

@@ -167,6 +167,8 @@ std::vector<ConfigKey> device_keys() {
                  {kDevice, "CUDA 9.0 on: let a kernel start while the one before it ends"}),
       switch_key(ELBO_MEMBER(check_finite),
                  {kDebug, "check every op's output for NaN", "--check-finite"}),
+      steps_key(ELBO_MEMBER(profile),
+                {kDebug, "steps to profile: from A, counted from 0, to before B", "--profile"}),
   };
 }
 

@@ -96,6 +96,19 @@ double parse_number(const ConfigValue& value) {
   return *number;
 }
 
+std::optional<StepWindow> parse_step_window(std::string_view text) {
+  StepWindow window;
+  if (text.empty()) return window;
+  const char* end = text.data() + text.size();
+  // from_chars takes neither spaces nor a plus, and stops at what does not fit.
+  const auto first = std::from_chars(text.data(), end, window.first);
+  if (first.ec != std::errc{} || first.ptr == end || *first.ptr != ':') return std::nullopt;
+  const auto last = std::from_chars(first.ptr + 1, end, window.end);
+  const bool whole = last.ec == std::errc{} && last.ptr == end;
+  if (!whole || window.first < 0 || window.empty()) return std::nullopt;
+  return window;
+}
+
 std::vector<int64_t> parse_integers(const ConfigValue& value, int64_t low, int64_t high) {
   const BadValue bad{concat("a list of integers from ", low, " to ", high, ", like [400, 200]")};
   const auto* list = value.as<ConfigList>();

@@ -4,12 +4,14 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
 #include <vector>
 
 #include "kernels/schedule.h"
+#include "models/config.h"
 
 namespace elbo {
 
@@ -53,6 +55,8 @@ struct BadValue {
 
 // Accepts integers where a number is wanted; finite numbers only. Throws BadValue.
 double parse_number(const ConfigValue& value);
+// "A:B" with 0 <= A < B, or nothing for no steps; null for anything else.
+std::optional<StepWindow> parse_step_window(std::string_view text);
 std::vector<int64_t> parse_integers(const ConfigValue& value, int64_t low, int64_t high);
 
 // A number is a constant schedule. Otherwise a table: kind, base, start, steps, ratio as far as the

@@ -54,6 +54,7 @@ TrainSession::TrainSession(Fs& fs, PlannedRun plan, bool overwrite, bool quiet)
       trainer_(std::make_unique<Trainer>(*context_, config_, data_.train, &data_.test)),
       inference_(std::make_unique<Inference>(*context_, trainer_->model())),
       directory_(fs, run_directory(config_), directory_mode(plan_, overwrite)),
+      profile_(fs, log_, *context_, *trainer_, directory_.profile_json()),
       progress_(log_, config_.train.epochs),
       config_toml_(config_toml(config_, ConfigScope::repeatable)) {
   for (const std::string& warning : plan_.merged.warnings) log_.warning(warning);
@@ -132,6 +133,10 @@ int TrainSession::finish(bool to_the_end) {
   progress_.finish();
   metrics_->sync();
   const int64_t step = trainer_->step();
+  if (!config_.profile.empty() && !profile_.done()) {
+    log_.warning(fmt::format("--profile {}:{}: nothing was profiled, as the run made no such step",
+                             config_.profile.first, config_.profile.end));
+  }
   record_->end(to_the_end ? "finished" : "interrupted", step);
   if (to_the_end) {
     log_.note(
@@ -212,6 +217,8 @@ void TrainSession::on_save(bool is_best) {
   for (const std::string& warning : saved.warnings) log_.warning(warning);
   log_.file_only("saved " + saved.path);
 }
+
+void TrainSession::on_profile(bool begins) { begins ? profile_.begin() : profile_.end(); }
 
 bool TrainSession::stop_requested() { return elbo::stop_requested(); }
 

@@ -14,6 +14,7 @@
 #include "apps/run_record.h"
 #include "apps/train_config.h"
 #include "apps/train_pictures.h"
+#include "apps/train_profile.h"
 #include "engine/io/log.h"
 #include "engine/io/metrics.h"
 #include "engine/io/progress.h"
@@ -37,6 +38,7 @@ class TrainSession : public TrainObserver {
   void on_epoch_end(const EpochReport& report) override;
   void on_save(bool is_best) override;
   void on_epoch_done(const EpochReport& report) override;
+  void on_profile(bool begins) override;
   bool stop_requested() override;
 
  private:
@@ -60,6 +62,7 @@ class TrainSession : public TrainObserver {
   std::unique_ptr<RunRecord> record_;
   std::unique_ptr<MetricsWriter> metrics_;
   std::unique_ptr<CheckpointWriter> checkpoints_;
+  TrainProfile profile_;
   Progress progress_;
   std::string config_toml_;  // what checkpoints carry
 

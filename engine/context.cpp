@@ -233,4 +233,18 @@ void Context::synchronize() {
 #endif
 }
 
+void Context::start_profiler() {
+  synchronize();
+#ifdef ELBO_HAS_CUDA
+  if (exec_.on_cuda()) cuda_device::start_profiler();
+#endif
+}
+
+void Context::stop_profiler() {
+  synchronize();
+#ifdef ELBO_HAS_CUDA
+  if (exec_.on_cuda()) cuda_device::stop_profiler();
+#endif
+}
+
 }  // namespace elbo

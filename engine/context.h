@@ -88,6 +88,11 @@ class Context {
   void fill_bytes(void* device_data, int value, size_t bytes);
   void synchronize();
 
+  // Brackets what a GPU profiler should record (nsys --capture-range=cudaProfilerApi); both wait
+  // for the work before them. Nothing on the CPU.
+  void start_profiler();
+  void stop_profiler();
+
  private:
   void release() noexcept;
   void allocate_scratch(Scratch& scratch);

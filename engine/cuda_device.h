@@ -18,6 +18,9 @@ bool can_overlap_launches();  // of the device in use: programmatic dependent la
 Stream create_stream();
 void destroy_stream(Stream stream) noexcept;
 void synchronize(Stream stream);
+// For a tool that records between the two calls only; without one they do nothing.
+void start_profiler();
+void stop_profiler();
 
 // Work given to `after` from now on waits for what `before` has been given so far. `event` is a
 // scratch event of the caller; it may be used again at once.

@@ -1,5 +1,6 @@
 #include "engine/cuda_device.h"
 
+#include <cuda_profiler_api.h>
 #include <cuda_runtime_api.h>
 
 #include <cstdio>
@@ -53,6 +54,8 @@ Stream create_stream() {
 
 void destroy_stream(Stream stream) noexcept { cudaStreamDestroy(stream); }
 void synchronize(Stream stream) { ELBO_CUDA_CHECK(cudaStreamSynchronize(stream)); }
+void start_profiler() { ELBO_CUDA_CHECK(cudaProfilerStart()); }
+void stop_profiler() { ELBO_CUDA_CHECK(cudaProfilerStop()); }
 
 Event create_event() {
   cudaEvent_t event = nullptr;

@@ -1,5 +1,7 @@
 #include "engine/op_range.h"
 
+#include "engine/op_times.h"
+
 #ifdef ELBO_HAS_CUDA
 #include <nvtx3/nvToolsExt.h>
 #endif
@@ -14,9 +16,9 @@ std::string op_path(const char* phase, const char* label, const char* name) {
   return path + name;
 }
 
-#ifdef ELBO_HAS_CUDA
-
 namespace {
+
+#ifdef ELBO_HAS_CUDA
 
 // Null unless a tool is attached.
 nvtxDomainHandle_t domain() {
@@ -24,9 +26,7 @@ nvtxDomainHandle_t domain() {
   return handle;
 }
 
-}  // namespace
-
-OpRange::OpRange(const char* phase, const char* label, const char* name) {
+void push(const char* phase, const char* label, const char* name) {
   if (!domain()) return;
   const std::string path = op_path(phase, label, name);
   nvtxEventAttributes_t attributes{};
@@ -37,15 +37,31 @@ OpRange::OpRange(const char* phase, const char* label, const char* name) {
   nvtxDomainRangePushEx(domain(), &attributes);
 }
 
-OpRange::~OpRange() {
+void pop() {
   if (domain()) nvtxDomainRangePop(domain());
 }
 
 #else
 
-OpRange::OpRange(const char*, const char*, const char*) {}
-OpRange::~OpRange() = default;
+void push(const char*, const char*, const char*) {}
+void pop() {}
 
 #endif
+
+}  // namespace
+
+OpRange::OpRange(const char* phase, const char* label, const char* name, OpTimes* times)
+    : phase_(phase), label_(label), name_(name), times_(times) {
+  push(phase, label, name);
+  if (times_) start_ = std::chrono::steady_clock::now();
+}
+
+OpRange::~OpRange() {
+  if (times_) {
+    const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start_;
+    times_->add(phase_, label_, name_, taken.count());
+  }
+  pop();
+}
 
 }  // namespace elbo

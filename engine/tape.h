@@ -133,7 +133,7 @@ class Tape {
           std::initializer_list<Tensor> writes, Launch&& launch) {
     begin_op(name, reads, writes);
     if (mode_ == Mode::live) {
-      const OpRange range(phase_, label_, name);
+      const OpRange range(phase_, label_, name, op_times_);
       launch(context_->exec());
       finish_op(writes);
     }
@@ -146,7 +146,7 @@ class Tape {
     begin_op(name, reads, {});
     if (use_graphs_) branched_.insert(branched_.end(), reads);
     if (mode_ != Mode::live) return;
-    const OpRange range(phase_, label_, name);
+    const OpRange range(phase_, label_, name, op_times_);
     if (context_->recording()) {
       context_->fork();
       branch_open_ = true;
@@ -227,6 +227,10 @@ class Tape {
   // Ids at and above this one are the trainer's own (losses, gradient norm).
   static constexpr uint32_t kFirstFreeOpId = 1u << 30;
 
+  // From now on every op's time is added there. Null turns it off.
+  void set_op_times(OpTimes* times) { op_times_ = times; }
+  OpTimes* op_times() const { return op_times_; }
+
   const LivenessPlan* plan(uint64_t signature) const;
   size_t op_count() const { return ops_.size(); }
   size_t buffer_count() const { return buffers_.size(); }
@@ -284,6 +288,7 @@ class Tape {
   const char* phase_ = "";  // "fwd", "bwd", and nothing for what follows backward()
   const char* label_ = "";
   StepState* finite_check_ = nullptr;
+  OpTimes* op_times_ = nullptr;
 
   std::vector<Buffer> buffers_;
   std::vector<Value> values_;

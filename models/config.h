@@ -67,6 +67,14 @@ struct OutputConfig {
 enum class Precision : int { fp32, tf32, bf16 };
 const char* precision_name(Precision precision);
 
+// Steps from `first` to before `end`, by the number of finished steps before them. Empty: none.
+struct StepWindow {
+  int64_t first = 0, end = 0;
+
+  bool empty() const { return first >= end; }
+  bool contains(int64_t step) const { return first <= step && step < end; }
+};
+
 struct RunConfig {
   std::string preset;
   ModelConfig model;
@@ -80,6 +88,7 @@ struct RunConfig {
   int threads = 0;                // 0: as many as affinity and cgroup allow
   int graph_steps = 1;        // CUDA: training steps in one recorded graph; 0: launch every kernel
   bool check_finite = false;  // check every op's output, not only losses and gradient norm
+  StepWindow profile;         // steps for a profiler to look at, or on the CPU to be timed by op
 };
 
 // Named presets as data: "mlp-mnist", "sprites".

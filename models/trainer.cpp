@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "engine/op_times.h"
 #include "kernels/finite_check.h"
 #include "kernels/optimizer.h"
 #include "kernels/parallel.h"
@@ -183,6 +184,7 @@ void Trainer::body(Tape& tape, int64_t batch) {
 
 void Trainer::train_steps(int64_t steps) {
   if (step_ + steps - drained_ > kRingSize) drain();
+  const OpTimes::Steps timed(tape_.op_times(), steps);
   const int64_t batch = next_batch();
   tape_.run_steps(static_cast<uint64_t>(batch), static_cast<int>(steps),
                   [&](Tape& tape) { body(tape, batch); });
@@ -190,13 +192,17 @@ void Trainer::train_steps(int64_t steps) {
 }
 
 // Steps that may follow one another before the host has something to do: the configured number, or 1 if
-// a report, a checkpoint, the tail batch or the end of an epoch or the run comes first.
+// a report, a checkpoint, the tail batch, an edge of what is profiled or the end of an epoch or
+// the run comes first.
 int64_t Trainer::steps_until_pause() const {
   const int64_t steps = config_.graph_steps, save_interval = config_.output.save_interval;
   const int64_t log_interval = std::max<int64_t>(config_.output.log_interval, 1);
   int64_t room = std::min({total_steps() - step_, log_interval - step_ % log_interval,
                            steps_per_epoch() - step_in_epoch()});
   if (save_interval > 0) room = std::min(room, save_interval - step_ % save_interval);
+  for (const int64_t edge : {config_.profile.first, config_.profile.end}) {
+    if (step_ < edge) room = std::min(room, edge - step_);
+  }
   if (!config_.train.overfit_batch) {
     const auto samples_left = static_cast<int64_t>(rule_.samples) - position();
     room = std::min(room, samples_left / static_cast<int64_t>(rule_.batch));
@@ -294,6 +300,12 @@ void Trainer::save(TrainObserver& observer, bool is_best) {
   saved_step_ = step_;
 }
 
+void Trainer::set_profiling(TrainObserver& observer, bool on) {
+  if (profiling_ == on) return;
+  profiling_ = on;
+  observer.on_profile(on);
+}
+
 bool Trainer::run(TrainObserver& observer) {
   const int64_t log_interval = std::max<int64_t>(config_.output.log_interval, 1);
   const int64_t save_interval = config_.output.save_interval;
@@ -301,7 +313,9 @@ bool Trainer::run(TrainObserver& observer) {
   while (!finished()) {
     if (announce) observer.on_epoch_begin(epoch() + 1, steps_per_epoch(), step_in_epoch());
     announce = false;
+    if (config_.profile.contains(step_)) set_profiling(observer, true);
     train_steps(steps_until_pause());
+    if (!config_.profile.contains(step_) || finished()) set_profiling(observer, false);
     if (step_ % log_interval == 0) {
       drain();
       report(observer);
@@ -312,6 +326,7 @@ bool Trainer::run(TrainObserver& observer) {
     EpochReport epoch_report;
     if (epoch_ended) epoch_report = end_epoch(observer);
     const bool stop = !finished() && observer.stop_requested();
+    if (stop) set_profiling(observer, false);
     const bool save_now = save_interval > 0 ? step_ % save_interval == 0 : epoch_ended;
     if (save_now || epoch_report.is_best || stop || finished())
       save(observer, epoch_report.is_best);

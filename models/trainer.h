@@ -54,6 +54,8 @@ class TrainObserver {
   virtual void on_save(bool /*is_best*/) {}  // time to write a checkpoint
   // After the epoch's checkpoint: for what may take long or fail.
   virtual void on_epoch_done(const EpochReport&) {}
+  // Before the first step of config.profile (true), and after the last one that the run makes.
+  virtual void on_profile(bool /*begins*/) {}
   virtual bool stop_requested() { return false; }
 };
 
@@ -104,6 +106,7 @@ class Trainer {
   void report(TrainObserver& observer);
   EpochReport end_epoch(TrainObserver& observer);
   void save(TrainObserver& observer, bool is_best);
+  void set_profiling(TrainObserver& observer, bool on);
   [[noreturn]] void name_bad_op();
   void upload_state();
   int64_t position() const;
@@ -129,6 +132,7 @@ class Trainer {
   LossMeans window_, epoch_means_, last_window_;
   double best_ = 0;
   int64_t best_step_ = -1;
+  bool profiling_ = false;
 
   Snapshot snapshot_;
   std::vector<float> host_values_, host_moments_[2];

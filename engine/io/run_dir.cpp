@@ -15,9 +15,9 @@ constexpr std::string_view kRunFile = "run.json";
 
 // In the order of removal: run.json, which marks the directory as ours, goes last, so that an
 // interrupted removal can be repeated.
-constexpr std::array<std::string_view, 7> kContents = {
+constexpr std::array<std::string_view, 8> kContents = {
     "checkpoints", "samples",     "reconstructions", "metrics.jsonl",
-    "train.log",   "config.toml", kRunFile};
+    "train.log",   "config.toml", "profile.json",    kRunFile};
 
 bool is_known(std::string_view name) {
   if (name.ends_with(".tmp")) name.remove_suffix(4);  // of an interrupted replacement

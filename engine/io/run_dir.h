@@ -1,6 +1,7 @@
 // The directory of one run (--out DIR): its names, who may write to it, and what may be deleted.
 //
-//   config.toml  run.json  metrics.jsonl  train.log  samples/  reconstructions/  checkpoints/
+//   config.toml  run.json  metrics.jsonl  train.log  profile.json
+//   samples/  reconstructions/  checkpoints/
 //
 // Create      refuses a directory that holds anything
 // Overwrite   removes exactly the names above, and only if run.json is there or nothing else is:
@@ -32,6 +33,7 @@ class RunDir {
   std::string run_json() const { return join_path(path_, "run.json"); }
   std::string metrics_jsonl() const { return join_path(path_, "metrics.jsonl"); }
   std::string train_log() const { return join_path(path_, "train.log"); }
+  std::string profile_json() const { return join_path(path_, "profile.json"); }
   std::string samples() const { return join_path(path_, "samples"); }
   std::string reconstructions() const { return join_path(path_, "reconstructions"); }
   std::string checkpoints() const { return join_path(path_, "checkpoints"); }

@@ -42,6 +42,8 @@ TEST(ConfigError, NamesPlaceFoundAndExpected) {
       {"train.beta = -1", "f.toml:1:14: train.beta: found -1, expected a number from 0 to 1e+06"},
       {"train.optimizer.beta1 = 1.0",
        "f.toml:1:25: train.optimizer.beta1: found 1.0, expected a number from 0 to below 1"},
+      {"profile = 5",
+       "f.toml:1:11: profile: found 5, expected steps A:B with A below B, like 100:120"},
       {"train.drop_last = \"yes\"",
        "f.toml:1:19: train.drop_last: found \"yes\", expected true or false"},
       {"data.path = 5", "f.toml:1:13: data.path: found 5, expected text"},

@@ -22,6 +22,7 @@ const std::map<std::string, std::string>& other_values() {
       {"graph_steps", "4"},
       {"overlap_launches", "true"},
       {"check_finite", "true"},
+      {"profile", "3:9"},
       {"data.kind", "sprites"},
       {"data.path", "a \"quoted\" \\ directory\twith a tab"},
       {"data.binarise", "dynamic"},

@@ -93,6 +93,27 @@ TEST_F(GraphTraining, ChunksEndWhereTheHostHasSomethingToDo) {
   }
 }
 
+// A profiler sees whole steps, exactly those that were asked for, however many a graph holds.
+TEST_F(GraphTraining, ProfiledStepsAreNoPartOfLongerGraphs) {
+  struct Edges : TrainObserver {
+    const Trainer* trainer = nullptr;
+    std::vector<int64_t> steps;
+    void on_profile(bool) override { steps.push_back(trainer->step()); }
+  };
+  RunConfig graphs = config(3);
+  graphs.train.epochs = 6;
+  const Result expected = train(graphs);
+  for (const StepWindow window : {StepWindow{7, 12}, StepWindow{0, 1}, StepWindow{28, 99}}) {
+    graphs.profile = window;
+    Session session(graphs, Device::cuda);
+    Edges edges;
+    edges.trainer = &session.trainer;
+    session.trainer.run(edges);
+    EXPECT_EQ(edges.steps, (std::vector{window.first, std::min<int64_t>(window.end, 30)}));
+    EXPECT_EQ(bytes_of(session.trainer.snapshot()), expected.bytes);
+  }
+}
+
 TEST_F(GraphTraining, EveryOrderThatTheGraphAllowsGivesTheSameBits) {
   RunConfig short_config = config(2);
   short_config.train.epochs = 4;

@@ -70,6 +70,12 @@ void check_overruns();
 long call_count();  // runtime calls so far, for loops over fail_call
 bool race_checker_enabled();
 
+// cudaProfilerStart and -Stop so far.
+struct ProfilerCalls {
+  int starts = 0, stops = 0;
+};
+ProfilerCalls profiler_calls();
+
 // cuBLASLt products computed so far, and why the latest refused call was refused.
 long product_count();
 const char* cublaslt_refusal();

@@ -17,6 +17,7 @@ namespace {
 std::recursive_mutex& mutex = *new std::recursive_mutex;
 cudaError_t last_error = cudaSuccess;
 long calls = 0;
+ProfilerCalls profiler;
 
 constexpr int kMultiprocessors = 4;
 constexpr size_t kSharedDefault = 48 << 10;
@@ -108,6 +109,7 @@ cudaError_t ApiCall::finish(cudaError_t outcome) {
   return outcome;
 }
 
+ProfilerCalls profiler_calls() { return profiler; }
 long call_count() { return calls; }
 Live live() { return live_objects; }
 
@@ -199,7 +201,13 @@ cudaError_t cudaFuncGetName(const char** name, const void* function) {
   return *name ? cudaSuccess : cudaErrorInvalidValue;
 }
 
-cudaError_t cudaProfilerStart(void) { return cudaSuccess; }
-cudaError_t cudaProfilerStop(void) { return cudaSuccess; }
+cudaError_t cudaProfilerStart(void) {
+  ++profiler.starts;
+  return cudaSuccess;
+}
+cudaError_t cudaProfilerStop(void) {
+  ++profiler.stops;
+  return cudaSuccess;
+}
 
 }  // extern "C"
