@@ -175,6 +175,7 @@ void Tape::touch(const Tensor& tensor) {
 }
 
 void Tape::finish_op(std::initializer_list<Tensor> writes) {
+  if (probe_) probe_(op_path(phase_, label_, ops_.back().name), writes);
   if (finite_check_) {
     uint32_t id = static_cast<uint32_t>(ops_.size() - 1) * kOutputsPerOp;
     for (const Tensor& tensor : writes) {
@@ -278,46 +279,57 @@ void Tape::backward(ParamStore& params, GradMode mode) {
 
 void Tape::defer(const WeightGradient& gradient) {
   // Blocks of one launch run in any order, so a gradient that is added to must have been written.
-  for (const WeightGradient& other : deferred_) {
-    if (other.dweight != gradient.dweight && (!gradient.dbias || other.dbias != gradient.dbias)) {
-      continue;
-    }
+  const auto same = [&](const WeightGradient& other) {
+    return other.dweight.data == gradient.dweight.data ||
+           (gradient.dbias.data && other.dbias.data == gradient.dbias.data);
+  };
+  if (deferred_.size() == kMostDeferred || std::any_of(deferred_.begin(), deferred_.end(), same)) {
     launch_deferred();
-    break;
   }
-  if (deferred_.size() == kMostDeferred) launch_deferred();
   deferred_.push_back(gradient);
+  // An op of its own either way, so that ops have the same numbers, hence buffers the same lives.
+  begin_op("linear_dweight", {gradient.x, gradient.dy}, {});
+  if (mode_ != Mode::live || !(finite_check_ || probe_)) return;
+  const OpRange range(phase_, label_, "linear_dweight", op_times_);
+  launch_weight_gradients(&deferred_.back(), 1);
+  finish_op({gradient.dweight, gradient.dbias});
 }
 
 void Tape::launch_deferred() {
   if (deferred_.empty()) return;
-  deferred_.front().x.dtype == DType::bf16 ? launch_deferred_as<bf16>()
-                                           : launch_deferred_as<float>();
-  deferred_.clear();
-}
-
-template <class T>
-void Tape::launch_deferred_as() {
   for (const WeightGradient& gradient : deferred_) {
     touch(gradient.x);
     touch(gradient.dy);
   }
-  op("linear_dweights", {}, {}, [&](const Exec& exec) {
-    std::array<BasicLinearBackwardWeight<T>, kMostDeferred> layers;
-    for (size_t i = 0; i < deferred_.size(); ++i) {
-      const WeightGradient& gradient = deferred_[i];
-      layers[i] = {.x = gradient.x.as<T>(),
-                   .dy = gradient.dy.as<T>(),
-                   .dweight = gradient.dweight,
-                   .mode = gradient.mode,
-                   .dbias = gradient.dbias,
-                   .dbias_mode = gradient.dbias_mode,
-                   .batch = gradient.batch,
-                   .in = gradient.in,
-                   .out = gradient.out};
-    }
-    linear_backward_weights(exec, layers.data(), static_cast<int64_t>(deferred_.size()));
-  });
+  op("linear_dweights", {}, {},
+     [&](const Exec&) { launch_weight_gradients(deferred_.data(), deferred_.size()); });
+  deferred_.clear();
+}
+
+void Tape::launch_weight_gradients(WeightGradient* gradients, size_t count) {
+  gradients->x.dtype == DType::bf16 ? launch_weight_gradients_of<bf16>(gradients, count)
+                                    : launch_weight_gradients_of<float>(gradients, count);
+}
+
+template <class T>
+void Tape::launch_weight_gradients_of(WeightGradient* gradients, size_t count) {
+  std::array<BasicLinearBackwardWeight<T>, kMostDeferred> layers;
+  int64_t waiting = 0;
+  for (size_t i = 0; i < count; ++i) {
+    WeightGradient& g = gradients[i];
+    if (g.launched) continue;
+    g.launched = true;
+    layers[waiting++] = {.x = g.x.as<T>(),
+                         .dy = g.dy.as<T>(),
+                         .dweight = g.dweight.as<float>(),
+                         .mode = g.mode,
+                         .dbias = g.dbias.data ? g.dbias.as<float>() : nullptr,
+                         .dbias_mode = g.dbias_mode,
+                         .batch = g.x.shape[0],
+                         .in = g.dweight.shape[1],
+                         .out = g.dweight.shape[0]};
+  }
+  linear_backward_weights(context_->exec(), layers.data(), waiting);
 }
 
 void Tape::join() {

@@ -24,6 +24,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <initializer_list>
 #include <memory>
 #include <optional>
@@ -65,12 +66,12 @@ struct Epilogue {
 
 // A linear layer's weight and bias gradient, for Tape::defer().
 struct WeightGradient {
-  Tensor x, dy;
-  float* dweight = nullptr;
+  Tensor x, dy;    // [B, in], [B, out]
+  Tensor dweight;  // [out, in]
   GradMode mode = GradMode::write;
-  float* dbias = nullptr;  // null: no bias, or somebody else's
+  Tensor dbias;  // [out]; no data: no bias, or somebody else's
   GradMode dbias_mode = GradMode::write;
-  int64_t batch = 0, in = 0, out = 0;
+  bool launched = false;
 };
 
 class Tape {
@@ -140,10 +141,12 @@ class Tape {
   }
 
   // The same beside the ops that follow, until join(): a branch of the graph where one is recorded.
-  // Nothing may use what it writes before join(); what it reads stays untouched until then.
+  // Nothing may use what it writes before join(); what it reads stays untouched until then. It writes
+  // memory outside of the tape: gradients of parameters.
   template <class Launch>
-  void branch_op(const char* name, std::initializer_list<Tensor> reads, Launch&& launch) {
-    begin_op(name, reads, {});
+  void branch_op(const char* name, std::initializer_list<Tensor> reads,
+                 std::initializer_list<Tensor> writes, Launch&& launch) {
+    begin_op(name, reads, writes);
     if (use_graphs_) branched_.insert(branched_.end(), reads);
     if (mode_ != Mode::live) return;
     const OpRange range(phase_, label_, name, op_times_);
@@ -153,14 +156,14 @@ class Tape {
       launch(context_->branch());
     } else {
       launch(context_->exec());
-      finish_op({});
+      finish_op(writes);
     }
   }
   // Ops from here on come after all branch ops before it. backward() ends with one.
   void join();
 
   // Leaves a weight gradient, which nothing but the optimiser waits for, to one launch for all layers at
-  // the end of backward().
+  // the end of backward(). While ops are checked one by one it is launched at once instead.
   void defer(const WeightGradient& gradient);
 
   // Remembers how to undo an op. `backward` is called as backward(Tape&) and must be trivially
@@ -227,6 +230,10 @@ class Tape {
   // Ids at and above this one are the trainer's own (losses, gradient norm).
   static constexpr uint32_t kFirstFreeOpId = 1u << 30;
 
+  // For tests that spoil what an op has written: called after every op that was launched.
+  using Probe = std::function<void(const std::string& path, std::initializer_list<Tensor> writes)>;
+  void set_probe(Probe probe) { probe_ = std::move(probe); }
+
   // From now on every op's time is added there. Null turns it off.
   void set_op_times(OpTimes* times) { op_times_ = times; }
   OpTimes* op_times() const { return op_times_; }
@@ -273,8 +280,9 @@ class Tape {
   void finish_op(std::initializer_list<Tensor> writes);
   void touch(const Tensor& tensor);
   void launch_deferred();
+  void launch_weight_gradients(WeightGradient* gradients, size_t count);
   template <class T>
-  void launch_deferred_as();
+  void launch_weight_gradients_of(WeightGradient* gradients, size_t count);
   void* new_closure(size_t bytes, size_t alignment);
   void push_node(const char* name, std::initializer_list<Tensor> inputs, const void* closure,
                  void (*call)(const void*, Tape&));
@@ -288,6 +296,7 @@ class Tape {
   const char* phase_ = "";  // "fwd", "bwd", and nothing for what follows backward()
   const char* label_ = "";
   StepState* finite_check_ = nullptr;
+  Probe probe_;
   OpTimes* op_times_ = nullptr;
 
   std::vector<Buffer> buffers_;

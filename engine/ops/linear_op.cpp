@@ -39,7 +39,8 @@ void backward_activation(Tape& tape, const LinearCall& call, const Tensor& dy) {
   const GradMode mode =
       call.has_bias ? call.params->next_grad_mode(call.bias.index) : GradMode::write;
   if (mode == GradMode::add) tape.join();  // a branch may still be writing the same gradient
-  tape.op("linear_dactivation", {dy, call.y, call.aux}, {dy}, [&](const Exec& exec) {
+  const Tensor dbias = call.has_bias ? call.bias.grad : Tensor{};
+  tape.op("linear_dactivation", {dy, call.y, call.aux}, {dy, dbias}, [&](const Exec& exec) {
     with_storage_type("linear", call.x, [&]<class T>(T) {
       BasicActivationBackwardBias<T> args{};
       args.activation = call.activation;
@@ -66,17 +67,15 @@ void backward_weight(Tape& tape, const LinearCall& call, const Tensor& dz, bool 
        linear_uses_tensor_cores<float>(tape.context().exec(), call.batch))) {
     return tape.defer({.x = call.x,
                        .dy = dz,
-                       .dweight = call.weight.grad.as<float>(),
+                       .dweight = call.weight.grad,
                        .mode = mode,
-                       .dbias = with_bias ? call.bias.grad.as<float>() : nullptr,
-                       .dbias_mode = bias_mode,
-                       .batch = call.batch,
-                       .in = call.in,
-                       .out = call.out});
+                       .dbias = with_bias ? call.bias.grad : Tensor{},
+                       .dbias_mode = bias_mode});
   }
   if (mode == GradMode::add || bias_mode == GradMode::add) tape.join();
   // Nothing but the optimiser waits for it, so the chain of input gradients need not.
-  tape.branch_op("linear_dweight", {call.x, dz}, [&](const Exec& exec) {
+  const Tensor dweight = call.weight.grad, dbias = with_bias ? call.bias.grad : Tensor{};
+  tape.branch_op("linear_dweight", {call.x, dz}, {dweight, dbias}, [&](const Exec& exec) {
     with_storage_type("linear", call.x, [&]<class T>(T) {
       BasicLinearBackwardWeight<T> args{};
       args.x = call.x.as<T>();
@@ -105,7 +104,8 @@ void backward_data(Tape& tape, const LinearCall& call, const Tensor& dz) {
       with_bias ? producer->params->next_grad_mode(producer->bias.index) : GradMode::write;
   const Tensor aux = producer ? producer->aux : Tensor{};
   if (bias_mode == GradMode::add) tape.join();
-  tape.op("linear_dinput", {dz, call.x, aux, slot.dx}, {slot.dx}, [&](const Exec& exec) {
+  const Tensor dbias = with_bias ? producer->bias.grad : Tensor{};
+  tape.op("linear_dinput", {dz, call.x, aux, slot.dx}, {slot.dx, dbias}, [&](const Exec& exec) {
     with_storage_type("linear", call.x, [&]<class T>(T) {
       BasicInputActivation<T> input{};
       if (producer) {
