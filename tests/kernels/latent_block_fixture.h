@@ -60,6 +60,14 @@ std::vector<To> stored_as(const std::vector<From>& values) {
   return stored;
 }
 
+// The numbers in an aux.
+template <class T>
+std::vector<T> numbers_in(const std::vector<std::byte>& bytes) {
+  std::vector<T> numbers(bytes.size() / sizeof(T));
+  if (!bytes.empty()) std::memcpy(numbers.data(), bytes.data(), bytes.size());
+  return numbers;
+}
+
 inline NoiseSource block_noise() {
   NoiseSource noise{};
   noise.seed = 11;
@@ -152,7 +160,7 @@ struct BlockBackward {
     std::vector<std::byte> bytes(linear_aux_bytes<T>(exec, shape.batch, shape.in, activation));
     if (needs_pre_activation(activation)) {
       const std::vector<T> kept = stored_as<T>(pre);
-      std::memcpy(bytes.data(), kept.data(), bytes.size());
+      if (!bytes.empty()) std::memcpy(bytes.data(), kept.data(), bytes.size());
     } else if (!bytes.empty()) {
       const auto row_bytes = static_cast<int64_t>(relu_mask_row_bytes(shape.in));
       for (int64_t i = 0; i < shape.batch * shape.in; ++i) {

@@ -1,7 +1,6 @@
 #include "kernels/latent_block.h"
 
 #include <cmath>
-#include <cstring>
 
 #include "kernels/reparam_kl.h"
 #include "tests/kernels/latent_block_fixture.h"
@@ -41,9 +40,8 @@ class LatentBlockTest : public DeviceTest {
   void expect_saved(const BlockForward& block, const std::vector<double>& pre,
                     const std::vector<std::byte>& aux, const std::string& what) {
     if (needs_pre_activation(block.activation)) {
-      std::vector<float> kept(aux.size() / sizeof(float));
-      std::memcpy(kept.data(), aux.data(), aux.size());
-      return expect_close(kept, pre, kBlockTolerance, kBlockTolerance, what + ", pre-activation");
+      return expect_close(numbers_in<float>(aux), pre, kBlockTolerance, kBlockTolerance,
+                          what + ", pre-activation");
     }
     if (aux.empty()) return;
     const int64_t row_bits = 8 * static_cast<int64_t>(relu_mask_row_bytes(block.shape.hidden));
@@ -136,9 +134,8 @@ TEST_P(LatentBlockTest, StoresBf16) {
         expect_close(got.z, want.z, kBlockTolerance, 0x1p-8, what + ", z");
         expect_close(got.y, want.y, 0x1p-6, 0x1p-7, what + ", y");
         if (a != Activation::gelu) continue;
-        std::vector<bf16> kept(got.aux.size() / sizeof(bf16));
-        std::memcpy(kept.data(), got.aux.data(), got.aux.size());
-        expect_close(kept, BlockForward{s}.run<double>(exec()).y, 0x1p-6, 0x1p-7, what + ", aux");
+        expect_close(numbers_in<bf16>(got.aux), BlockForward{s}.run<double>(exec()).y, 0x1p-6,
+                     0x1p-7, what + ", aux");
       }
     }
   }
