@@ -35,37 +35,11 @@ __device__ inline uint32_t to_tf32(float v) {
 #endif
 }
 
-#ifdef CUDASIM
-template <class T>
-__device__ float product_of_words(uint32_t a, uint32_t b, float sum) {
-  if constexpr (sizeof(T) == sizeof(float)) {
-    return __fmaf_rn(__uint_as_float(a), __uint_as_float(b), sum);
-  } else {
-    const auto half = [](uint32_t word, int i) {
-      return to_float(bf16{static_cast<uint16_t>(word >> (16 * i))});
-    };
-    return __fmaf_rn(half(a, 1), half(b, 1), __fmaf_rn(half(a, 0), half(b, 0), sum));
-  }
-}
-#endif
-
 // c += A B for one tile; T is float (words are TF32 numbers) or bf16. All lanes of the warp call.
 template <class T>
 __device__ void multiply_tile(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
 #ifdef CUDASIM
-  const ::cudasim::Site site = ::cudasim::Site::current();
-  const uint32_t mine[::cudasim::kFragmentWords] = {a[0], a[1], a[2], a[3], b[0], b[1]};
-  const auto& lanes = ::cudasim::publish_fragments(mine, site);
-  const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
-  for (int i = 0; i < 4; ++i) {
-    const int column = 2 * t + i % 2;
-    for (int word = 0; word < kTileWords; ++word) {
-      const uint32_t left = lanes[4 * g + word % 4][2 * (word / 4) + i / 2];
-      const uint32_t right = lanes[4 * column + word % 4][4 + word / 4];
-      c[i] = product_of_words<T>(left, right, c[i]);
-    }
-  }
-  ::cudasim::release_fragments(site);
+  ::cudasim::multiply_tile(c, a, b, sizeof(T) == sizeof(float) ? 1 : 2, ::cudasim::Site::current());
 #else
   if constexpr (sizeof(T) == sizeof(float)) {
     asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "

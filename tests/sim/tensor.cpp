@@ -1,6 +1,8 @@
 #include "tests/sim/tensor.h"
 
 #include <algorithm>
+#include <bit>
+#include <cmath>
 #include <deque>
 #include <vector>
 
@@ -21,7 +23,17 @@ struct Queue {
 };
 std::vector<Queue> queues(kMaxThreads);
 
-WarpFragments fragments[kMaxWarps];
+// What each lane of a warp has brought to the product, filled by all before any reads.
+struct Fragments {
+  uint32_t a[4], b[2];
+};
+Fragments fragments[kMaxWarps][32];
+
+float number(uint32_t word, int index, int numbers_per_word) {
+  if (numbers_per_word == 1) return std::bit_cast<float>(word);
+  return std::bit_cast<float>((word >> (16 * index) & 0xffffu)
+                              << 16);  // bf16 is a float's upper half
+}
 
 }  // namespace
 
@@ -56,16 +68,33 @@ void forget_async_copies() {
   for (Queue& queue : queues) queue = {};
 }
 
-WarpFragments& publish_fragments(const uint32_t (&words)[kFragmentWords], const Site& site) {
+void multiply_tile(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
+                   int numbers_per_word, const Site& site) {
   const int me = block.current;
+  const auto& lanes = fragments[me / 32];
   {
     const InSimulator in_simulator;
-    std::copy(std::begin(words), std::end(words), fragments[me / 32][me % 32]);
+    Fragments& mine = fragments[me / 32][me % 32];
+    std::copy(std::begin(a), std::end(a), mine.a);
+    std::copy(std::begin(b), std::end(b), mine.b);
   }
   warp_exchange(~0u, WarpOp::shuffle, 0, 0, site);
-  return fragments[me / 32];
+  {
+    const InSimulator in_simulator;
+    const int group = me % 32 / 4, pair = me % 4;
+    for (int i = 0; i < 4; ++i) {
+      const int column = 2 * pair + i % 2;
+      for (int word = 0; word < 8; ++word) {
+        const uint32_t left = lanes[4 * group + word % 4].a[2 * (word / 4) + i / 2];
+        const uint32_t right = lanes[4 * column + word % 4].b[word / 4];
+        for (int n = 0; n < numbers_per_word; ++n) {
+          c[i] =
+              std::fma(number(left, n, numbers_per_word), number(right, n, numbers_per_word), c[i]);
+        }
+      }
+    }
+  }
+  warp_exchange(~0u, WarpOp::shuffle, 0, 0, site);  // all have read
 }
-
-void release_fragments(const Site& site) { warp_exchange(~0u, WarpOp::shuffle, 0, 0, site); }
 
 }  // namespace cudasim

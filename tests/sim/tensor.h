@@ -23,12 +23,10 @@ void async_commit();
 bool take_due_copy(int groups_left, AsyncCopy* copy);
 void forget_async_copies();  // at the start of a block
 
-// The current warp's fragments, one row of words per lane, filled by all lanes before any reads.
-inline constexpr int kFragmentWords = 6;
-using WarpFragments = uint32_t[32][kFragmentWords];
-WarpFragments& publish_fragments(const uint32_t (&words)[kFragmentWords], const Site& site);
-// All lanes have read.
-void release_fragments(const Site& site);
+// c += A B for a warp's tile of 16 x 8, all lanes calling with their fragments of A, B and C: those of
+// mma.m16n8k8 on TF32 numbers, or with two bf16 numbers to a word, of mma.m16n8k16.
+void multiply_tile(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
+                   int numbers_per_word, const Site& site);
 
 // Here and not in the simulator's own code, so that the race checker sees the accesses.
 inline void async_wait(int groups_left) {
