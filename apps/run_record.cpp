@@ -91,6 +91,7 @@ void RunRecord::write(const std::string& status, int64_t step, const std::string
   json["host"] = host_name();
   json["preset"] = facts_.preset;
   json["device"] = facts_.device;
+  json["precision"] = facts_.precision;
   json["threads"] = facts_.threads;
   json["seed"] = facts_.seed;
   json["first_step"] = facts_.first_step;

@@ -19,7 +19,7 @@ namespace elbo {
 
 struct RunFacts {
   std::vector<std::string> argv;
-  std::string preset, device;
+  std::string preset, device, precision;
   int threads = 0;
   uint64_t seed = 0;
   int64_t first_step = 0;  // > 0 when resumed

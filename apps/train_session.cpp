@@ -68,8 +68,13 @@ TrainSession::TrainSession(Fs& fs, PlannedRun plan, bool overwrite, bool quiet)
     }
   }
   if (plan_.resume) resume();
-  RunFacts facts{program_arguments(),        config_.preset,     device_description(device_),
-                 use_threads(plan_.threads), config_.train.seed, trainer_->step()};
+  RunFacts facts{program_arguments(),
+                 config_.preset,
+                 device_description(device_),
+                 precision_name(config_.precision),
+                 use_threads(plan_.threads),
+                 config_.train.seed,
+                 trainer_->step()};
   record_ = std::make_unique<RunRecord>(fs, directory_.run_json(), facts, plan_.resume.has_value());
   replace_file(fs, directory_.config_toml(), config_toml_);
   metrics_ = std::make_unique<MetricsWriter>(
@@ -102,7 +107,9 @@ void TrainSession::resume() {
 void TrainSession::announce() {
   log_.note(version_text() + ", run directory " + directory_.path());
   log_.note(model_text(config_, *trainer_));
-  log_.note(data_text(data_, config_.data) + fmt::format("; seed {}", config_.train.seed));
+  log_.note(data_text(data_, config_.data) + fmt::format("; seed {}; precision {}",
+                                                         config_.train.seed,
+                                                         precision_name(config_.precision)));
 }
 
 int TrainSession::run() {

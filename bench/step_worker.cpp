@@ -16,6 +16,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <iostream>
+#include <map>
 #include <sstream>
 
 #include "apps/threads.h"
@@ -30,7 +31,10 @@ namespace elbo::bench {
 namespace {
 
 struct Options {
-  std::string workload, device, precision = "fp32";
+  std::string workload, device;
+  Precision precision = Precision::fp32;
+  ProductKernels product_kernels = ProductKernels::automatic;
+  bool overlap_launches = false;
   int64_t batch = 0, chunk = 1;
   int threads = 0;
   std::string weights, images, save_weights, save_images, save_order;
@@ -58,10 +62,9 @@ ImageSplit load_images(const std::string& path) {
 
 RunConfig make_config(const Options& options) {
   RunConfig config = workload_config(options.workload, options.batch);
-  if (options.precision != "fp32" && options.precision != "tf32") {
-    throw_error(ErrorCode::usage, "--precision ", options.precision, ": expected fp32 or tf32");
-  }
-  if (options.precision == "tf32") config.precision = Precision::tf32;
+  config.precision = options.precision;
+  config.product_kernels = options.product_kernels;
+  config.overlap_launches = options.overlap_launches;
   config.graph_steps = static_cast<int>(options.chunk);
   config.output.log_interval = 1;  // `losses` wants every step's; train_steps() does not look at it
   return config;
@@ -181,7 +184,16 @@ void add_options(CLI::App& app, Options& o) {
   app.add_option("WORKLOAD", o.workload, "mlp-mnist or burda")->required();
   app.add_option("BATCH", o.batch, "images per step")->required()->check(CLI::Range(1, 65536));
   app.add_option("DEVICE", o.device, "cpu or cuda")->required();
-  app.add_option("--precision", o.precision, "of products");
+  using Precisions = std::map<std::string, Precision>;
+  using Kernels = std::map<std::string, ProductKernels>;
+  app.add_option("--precision", o.precision, "fp32, tf32 or bf16")
+      ->transform(CLI::CheckedTransformer(Precisions{
+          {"fp32", Precision::fp32}, {"tf32", Precision::tf32}, {"bf16", Precision::bf16}}));
+  app.add_option("--product-kernels", o.product_kernels, "with tf32: automatic, vendor or own")
+      ->transform(CLI::CheckedTransformer(Kernels{{"automatic", ProductKernels::automatic},
+                                                  {"vendor", ProductKernels::vendor},
+                                                  {"own", ProductKernels::own}}));
+  app.add_flag("--overlap-launches", o.overlap_launches, "CUDA: see Context");
   app.add_option("--threads", o.threads, "on the CPU; 0: as many as allowed");
   app.add_option("--chunk", o.chunk, "CUDA: steps in one graph; 0: no graphs")
       ->check(CLI::Range(int64_t{0}, Trainer::kMostSteps));

@@ -41,35 +41,36 @@ def trouble(one, figures):
 
 class StepBench(Phase):
     name = "step-bench"
-    answers = "how long is a training step, by batch, precision and steps per graph?"
+    answers = "how long is a training step, by batch, precision, kernels and steps per graph?"
     on_cpu = True
+    MODES = ("fp32", "bf16", "tf32+own", "tf32+vendor", "bf16+overlap", "tf32+own+overlap", "fp32+overlap")
     BATCHES = {MLP: "128,512,4096", BURDA: "20,100,1000"}
 
     def steps(self, context):
-        precisions = ("fp32", "tf32") if context.gpu else ("fp32",)
-        def step(workload, precision):
-            return Step(f"{workload} {precision}",
-                        lambda context, budget_s: self.sweep(context, workload, precision, budget_s))
-        return [step(workload, precision) for workload in self.BATCHES for precision in precisions]
+        modes = self.MODES if context.gpu else self.MODES[:1]
+        def step(workload, mode):
+            return Step(f"{workload} {mode}",
+                        lambda context, budget_s: self.sweep(context, workload, mode, budget_s))
+        return [step(workload, mode) for mode in modes for workload in self.BATCHES]
 
-    def sweep(self, context, workload, precision, budget_s):
-        out = scratch(context, self.name, f"{workload}-{precision}")
+    def sweep(self, context, workload, mode, budget_s):
+        out = scratch(context, self.name, f"{workload}-{mode}")
         small = context.quick or not context.gpu
         cell = ["--batches", self.BATCHES[workload], "--chunks", "0,1,16,50"]
         if small:
             cell = ["--batches", self.BATCHES[workload].split(",", maxsplit=1)[0], "--blocks", "2", "--block-s",
                     "0.02", "--chunks", "0,2" if context.gpu else "0"]
         job = process.Job([context.python, os.path.join(layout.ROOT, "bench", "sweep"), "--workload", workload,
-                           "--device", context.device, "--precisions", precision, "--build",
+                           "--device", context.device, "--modes", mode, "--build",
                            context.layout.build, "--out", out, *cell],
-                          context.log(self.name, f"{workload}-{precision}"), context.env())
+                          context.log(self.name, f"{workload}-{mode}"), context.env())
         one = process.run(job, budget_s)
         figures = read_json(out) or {"cells": []}
         best = {}
         for found in figures["cells"]:
             best[found["batch"]] = min(found["us_per_step"], best.get(found["batch"], float("inf")))
         text = ", ".join(f"{us:.1f} us at {batch}" for batch, us in best.items())
-        return trouble(one, figures) or outcome(OK, f"{workload} {precision}: {text}", **figures)
+        return trouble(one, figures) or outcome(OK, f"{workload} {mode}: {text}", **figures)
 
 
 class Peers(Phase):

@@ -20,7 +20,7 @@ class Train(Phase):
     answers = "does training on the GPU reach the loss it must, and how long is an epoch?"
 
     def steps(self, context):
-        precisions = ("fp32",) if context.quick else ("fp32", "tf32")
+        precisions = ("fp32",) if context.quick else ("fp32", "tf32", "bf16")
         def step(precision):
             return Step(precision, lambda context, budget_s: self.train(context, precision, budget_s))
         return [step(precision) for precision in precisions]

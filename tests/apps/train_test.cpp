@@ -44,6 +44,8 @@ TEST_F(TrainTest, LeavesACompleteRunDirectory) {
     EXPECT_TRUE(fs::exists(path("run/") + file)) << file;
   EXPECT_EQ(record("run").at("status"), "finished");
   EXPECT_EQ(record("run").at("step"), 12);
+  EXPECT_EQ(record("run").at("precision"), "fp32");
+  EXPECT_NE(read_file_text(path("run/train.log")).find("precision fp32"), std::string::npos);
   const Picture grid = decode_png(read_file_text(path("run/samples/epoch_0002.png")));
   EXPECT_EQ(grid.width, 8 * (64 + 2) + 2);  // 8 columns of 8 x 8 pictures, eight times as large
   EXPECT_EQ(read_file_text(path("run/train.log")).find('\x1b'), std::string::npos);
