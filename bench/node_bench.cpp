@@ -3,8 +3,8 @@
 //   node_bench [--samples 51] [--json FILE]
 //
 // Chains of kernels that depend on each other, of nothing, of one block and of a block per SM of an H200,
-// launched one by one and as a graph; and the same number of nodes on two branches, forked once and forked
-// at every node. "latency" is from a launch to the host's knowing that it ended, "rate" the time per graph
+// launched one by one and as a graph, also with launches that overlap; and the same number of nodes on two
+// branches, forked once and forked at every node. "latency" is from a launch to the host's knowing that it ended, "rate" the time per graph
 // when graphs queue up.
 #include <CLI/CLI.hpp>
 #include <chrono>
@@ -43,6 +43,9 @@ class Bench {
         choice_(choose_device("cuda")),
         context_(choice_),
         data_(context_, 2 * kThreads * kBlocks * sizeof(float), Role::data) {
+    context_.set_overlap_launches(true);
+    overlaps_ = context_.exec().overlap_launches;
+    context_.set_overlap_launches(false);
     fill(context_.exec(), 2 * kThreads * kBlocks, 0.0f, data_.as<float>());
     context_.open_branch();
   }
@@ -56,6 +59,10 @@ class Bench {
         launches(kind, length);
         graph(kind, "chain", length, [&] { chain(context_.exec(), kind, length, 0); });
         if (length == 1) continue;
+        Exec overlapping = context_.exec();
+        overlapping.overlap_launches = overlaps_;
+        if (overlaps_)
+          graph(kind, "overlaps", length, [&] { chain(overlapping, kind, length, 0); });
         graph(kind, "two", length, [&] { two_branches(kind, length); });
         graph(kind, "forks", length, [&] { forks(kind, length); });
       }
@@ -132,6 +139,7 @@ class Bench {
   DeviceChoice choice_;
   Context context_;
   DeviceBlock data_;
+  bool overlaps_ = false;  // the device can do it
   nlohmann::json rows_ = nlohmann::json::array();
 };
 

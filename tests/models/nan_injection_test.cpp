@@ -34,6 +34,8 @@ struct Platform {
   Precision precision;
 };
 
+void PrintTo(const Platform& platform, std::ostream* out) { *out << platform.name; }
+
 RunConfig config_for(const Platform& platform) {
   RunConfig config = tiny_config();
   config.model.hidden = {24, 16};

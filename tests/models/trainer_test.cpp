@@ -98,6 +98,12 @@ struct PrecisionCase {
   double loss, grad_norm;  // how far from fp32, relative
 };
 
+std::string name_of(const PrecisionCase& c) {
+  return concat(precision_name(c.precision),
+                c.kernels == ProductKernels::vendor ? "_vendor" : "_own");
+}
+void PrintTo(const PrecisionCase& c, std::ostream* out) { *out << name_of(c); }
+
 class TrainerPrecision : public testing::TestWithParam<PrecisionCase> {};
 
 // 20 steps beside 20 of fp32: every loss and gradient norm, and what evaluation says at the end.
@@ -140,10 +146,7 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(PrecisionCase{Precision::tf32, ProductKernels::vendor, 0x1p-10, 0x1p-7},
                     PrecisionCase{Precision::tf32, ProductKernels::own, 0x1p-10, 0x1p-7},
                     PrecisionCase{Precision::bf16, ProductKernels::automatic, 0x1p-8, 0x1p-5}),
-    [](const auto& info) {
-      return concat(precision_name(info.param.precision),
-                    info.param.kernels == ProductKernels::vendor ? "_vendor" : "_own");
-    });
+    [](const auto& info) { return name_of(info.param); });
 
 // bf16 with each kind of model and likelihood: the plain autoencoder has no latent block, and without a
 // hidden layer the block's decoder layer is the last one.
