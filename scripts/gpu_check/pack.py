@@ -32,9 +32,9 @@ def cmake_architectures(given):
     return ";".join([f"{number}-real" for number in numbers] + [f"{numbers[-1]}-virtual"])
 
 
-def build(architectures, jobs):
+def build(architectures, programs, jobs):
     for command in (["cmake", "--preset", PRESET, f"-DCMAKE_CUDA_ARCHITECTURES={architectures}"],
-                    ["cmake", "--build", BUILD, "-j", str(jobs), "--target", *PROGRAMS]):
+                    ["cmake", "--build", BUILD, "-j", str(jobs), "--target", *programs]):
         if subprocess.run(command, cwd=ROOT, check=False).returncode:
             raise CheckError(f"{' '.join(command)} failed")
 
@@ -44,12 +44,13 @@ def sha256(path):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def add_programs(folder):
+def add_programs(folder, programs):
     """Stripped programs, and the libraries they need where the programs look for them ($ORIGIN/../lib)."""
     layout, digests = Layout(), {}
-    layout.check(PROGRAMS)
-    shipped = libraries.to_pack(layout.programs().values())
-    for name, relative in PROGRAMS.items():
+    layout.check(programs)
+    shipped = libraries.to_pack([layout.program(name) for name in programs])
+    for name in programs:
+        relative = PROGRAMS[name]
         target = os.path.join(folder, BUILD, relative)
         os.makedirs(os.path.dirname(target), exist_ok=True)
         subprocess.run(["strip", "-o", target, layout.program(name)], check=True)
@@ -115,9 +116,10 @@ def pack(args):
     if args.out.endswith(".gz"):
         print("gpu-check: .tar.xz is three times smaller", file=sys.stderr)
     architectures = cmake_architectures(args.arch)
-    build(architectures, args.jobs)
+    programs = [name for name in PROGRAMS if name not in args.without]
+    build(architectures, programs, args.jobs)
     with tempfile.TemporaryDirectory(prefix="elbo-gpu-check-") as folder:
-        digests, shipped = add_programs(folder)
+        digests, shipped = add_programs(folder, programs)
         add_scripts(folder)
         if args.mnist:
             add_mnist(folder, args.mnist)
