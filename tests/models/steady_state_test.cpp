@@ -22,7 +22,7 @@ namespace {
 std::atomic<int64_t> allocations{0};
 std::atomic<bool> counting{false};
 
-bool called_by_vendor() {
+[[maybe_unused]] bool called_by_vendor() {  // sanitised builds keep their own operator new
   void* frames[16];
   const int count = backtrace(frames, 16);
   for (int i = 0; i < count; ++i) {
