@@ -3,29 +3,14 @@
 #include <algorithm>
 
 #include "kernels/activation_op.h"
+#include "kernels/cublaslt_objects.h"
 #include "kernels/error.h"
 #include "kernels/linear.h"
 
 namespace elbo::bench {
 namespace {
 
-void check(cublasStatus_t status, const char* call) {
-  if (status == CUBLAS_STATUS_SUCCESS) return;
-  throw_error(ErrorCode::device, "cuBLASLt: ", call, " failed: ", cublasLtGetStatusString(status));
-}
-
-template <auto Destroy>
-struct Deleter {
-  template <class T>
-  void operator()(T* object) const {
-    Destroy(object);
-  }
-};
-
-using Description = std::unique_ptr<cublasLtMatmulDescOpaque_t, Deleter<cublasLtMatmulDescDestroy>>;
-using Layout = std::unique_ptr<cublasLtMatrixLayoutOpaque_t, Deleter<cublasLtMatrixLayoutDestroy>>;
-using Preference =
-    std::unique_ptr<cublasLtMatmulPreferenceOpaque_t, Deleter<cublasLtMatmulPreferenceDestroy>>;
+using namespace cublaslt;
 
 cudaDataType_t data_type(ProductType type) {
   return type == ProductType::bf16 ? CUDA_R_16BF : CUDA_R_32F;

@@ -9,6 +9,7 @@
 #include <unordered_map>
 
 #include "kernels/activation_op.h"
+#include "kernels/cublaslt_objects.h"
 #include "kernels/error.h"
 #include "kernels/gpu.h"
 #include "kernels/linear_backends.h"
@@ -16,26 +17,7 @@
 namespace elbo {
 namespace {
 
-using cublaslt::Operands;
-using cublaslt::PlanKey;
-
-void check(cublasStatus_t status, const char* call) {
-  if (status == CUBLAS_STATUS_SUCCESS) return;
-  throw_error(ErrorCode::device, "cuBLASLt: ", call, " failed: ", cublasLtGetStatusString(status));
-}
-
-template <auto Destroy>
-struct Deleter {
-  template <class T>
-  void operator()(T* object) const {
-    Destroy(object);
-  }
-};
-
-using Description = std::unique_ptr<cublasLtMatmulDescOpaque_t, Deleter<cublasLtMatmulDescDestroy>>;
-using Layout = std::unique_ptr<cublasLtMatrixLayoutOpaque_t, Deleter<cublasLtMatrixLayoutDestroy>>;
-using Preference =
-    std::unique_ptr<cublasLtMatmulPreferenceOpaque_t, Deleter<cublasLtMatmulPreferenceDestroy>>;
+using namespace cublaslt;
 
 struct PlanKeyHash {
   size_t operator()(const PlanKey& key) const {

@@ -3,7 +3,6 @@
 #include "engine/ops/linear_op.h"
 #include "kernels/bernoulli_nll.h"
 #include "kernels/gaussian_nll.h"
-#include "kernels/linear.h"
 
 namespace elbo {
 namespace {
@@ -91,21 +90,11 @@ Tensor gaussian_nll(Tape& tape, const Tensor& mean, const Tensor& target, float 
   return nll;
 }
 
-namespace {
-
-bool stores_no_output(const Tape& tape, const Tensor& x) {
-  const Exec& exec = tape.context().exec();
-  return x.dtype == DType::bf16 ||
-         (x.dtype == DType::f32 && linear_uses_tensor_cores<float>(exec, x.shape[0]));
-}
-
-}  // namespace
-
 Tensor likelihood_layer(Tape& tape, ParamStore& params, const Tensor& x, ParamStore::Id weight,
                         ParamStore::Id bias, const Tensor& target, Likelihood likelihood,
                         float log_variance, const RowWeight& loss_weight) {
   constexpr const char* kOp = "likelihood_layer";
-  if (!tape.recording() || !loss_weight.given() || !stores_no_output(tape, x)) {
+  if (!tape.recording() || !loss_weight.given() || !uses_tensor_cores(tape, x)) {
     const Tensor output = linear(tape, params, x, weight, &bias, Activation::identity);
     return likelihood == Likelihood::bernoulli
                ? bernoulli_nll(tape, output, target, loss_weight)

@@ -62,9 +62,7 @@ void backward_weight(Tape& tape, const LinearCall& call, const Tensor& dz, bool 
   const GradMode mode = call.params->next_grad_mode(call.weight.index);
   const GradMode bias_mode =
       with_bias ? call.params->next_grad_mode(call.bias.index) : GradMode::write;
-  if (call.x.dtype == DType::bf16 ||
-      (call.x.dtype == DType::f32 &&
-       linear_uses_tensor_cores<float>(tape.context().exec(), call.batch))) {
+  if (uses_tensor_cores(tape, call.x)) {
     return tape.defer({.x = call.x,
                        .dy = dz,
                        .dweight = call.weight.grad,

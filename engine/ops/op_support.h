@@ -3,6 +3,7 @@
 
 #include "engine/tape.h"
 #include "kernels/error.h"
+#include "kernels/linear.h"
 #include "kernels/loss_weight.h"
 
 namespace elbo {
@@ -26,6 +27,15 @@ template <class F>
 void with_storage_type(const char* op, const Tensor& tensor, F&& f) {
   if (tensor.dtype == DType::bf16) return f(bf16{});
   with_element_type(op, tensor, f);
+}
+
+// Whether products of x's rows are our own tensor-core kernels'.
+inline bool uses_tensor_cores(const Tape& tape, const Tensor& x) {
+  bool uses = false;
+  with_storage_type("linear", x, [&]<class T>(T) {
+    uses = linear_uses_tensor_cores<T>(tape.context().exec(), x.shape[0]);
+  });
+  return uses;
 }
 
 // A parameter as products of activations of type T read it.
