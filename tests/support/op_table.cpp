@@ -4,6 +4,7 @@
 #include "engine/ops/latent_op.h"
 #include "engine/ops/likelihood_op.h"
 #include "engine/ops/linear_op.h"
+#include "tests/support/op_table_conv.h"
 
 namespace elbo {
 namespace {
@@ -264,6 +265,8 @@ std::vector<OpEntry> make_table() {
   std::vector<OpEntry> table;
   table.push_back(linear_entry());
   table.push_back(activation_entry());
+  table.push_back(conv2d_entry());
+  table.push_back(conv_transpose2d_entry());
   table.push_back(reparam_entry());
   table.push_back(latent_block_entry());
   table.push_back(likelihood_entry("bernoulli_nll", bernoulli_nll));

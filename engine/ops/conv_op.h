@@ -1,0 +1,34 @@
+// Convolution and transposed convolution of images with their activation, each as one op.
+//
+//   y = act(conv2d(x, W) + b)      y = act(conv_transpose2d(x, W) + b)
+//
+// Shapes    x [B, H, W, C]; weight [out, kernel_h, kernel_w, in] for conv2d and [in, kernel_h,
+//           kernel_w, out] for conv_transpose2d; bias [out]; y [B, H', W', out]. Files hold PyTorch's
+//           layouts: ParamStore::FileLayout.
+// Gradient  as linear() in engine/ops/linear_op.h: where y has one consumer that is a convolution too,
+//           the activation's backward rides in the product that computes dy.
+// Errors    elbo::Error if shapes disagree, ErrorCode::usage if nothing is left of the image
+#pragma once
+
+#include "engine/tape.h"
+#include "kernels/activation.h"
+#include "kernels/conv_geometry.h"
+
+namespace elbo {
+
+// `bias` may be null.
+Tensor conv2d(Tape& tape, ParamStore& params, const Tensor& x, ParamStore::Id weight,
+              const ParamStore::Id* bias, const ConvWindow& window, Activation activation);
+
+// What a transposed convolution adds to the bottom and the right of its output: which of the images that
+// a convolution of this window makes the same features of is meant.
+struct OutputPadding {
+  int64_t h = 0, w = 0;
+  bool operator==(const OutputPadding&) const = default;
+};
+
+Tensor conv_transpose2d(Tape& tape, ParamStore& params, const Tensor& x, ParamStore::Id weight,
+                        const ParamStore::Id* bias, const ConvWindow& window,
+                        OutputPadding output_padding, Activation activation);
+
+}  // namespace elbo

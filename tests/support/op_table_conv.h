@@ -1,0 +1,11 @@
+// The entries of op_table() for convolutions.
+#pragma once
+
+#include "tests/support/op_table.h"
+
+namespace elbo {
+
+OpEntry conv2d_entry();
+OpEntry conv_transpose2d_entry();
+
+}  // namespace elbo
