@@ -13,6 +13,7 @@
 #include "apps/config_keys.h"
 #include "apps/nearest_name.h"
 #include "kernels/error.h"
+#include "models/layer_spec.h"
 
 namespace elbo {
 
@@ -143,6 +144,26 @@ ConfigKey widths_key(const char* name, Member member, const About& about) {
     if (widths.empty() || widths.size() > kMostLayers)
       throw BadValue{concat("1 to ", kMostLayers, " layer widths, like [400, 200]")};
     member(c) = std::move(widths);
+  };
+  return key;
+}
+
+// A list of texts, or one text with commas between the layers.
+template <class Member>
+ConfigKey layers_key(const char* name, Member member, const About& about) {
+  ConfigKey key =
+      base_key(name, about, "LAYERS", "layers like \"conv 32 k4 s2 relu, conv 64 k4 s2 relu\"");
+  key.is_text = true;
+  key.toml = [member](const RunConfig& c) { return toml_text(member(c)); };
+  key.assign = [member, expected = key.expected](RunConfig& c, const ConfigValue& v) {
+    std::vector<std::string> lines = parse_lines(v, expected);
+    if (lines.size() > kMostLayers) throw BadValue{concat("at most ", kMostLayers, " layers")};
+    try {
+      parse_layers(lines);
+    } catch (const Error& error) {
+      throw BadValue{concat("layers that make sense: ", error.what())};
+    }
+    member(c) = std::move(lines);
   };
   return key;
 }

@@ -57,14 +57,18 @@ std::vector<ConfigKey> data_keys() {
 
 std::vector<ConfigKey> model_keys() {
   return {
-      choice_key(
-          ELBO_MEMBER(model.kind), {kModel, "variational or plain autoencoder"},
-          Choices<ModelKind>{{"mlp-vae", ModelKind::mlp_vae}, {"mlp-ae", ModelKind::mlp_ae}}),
+      choice_key(ELBO_MEMBER(model.kind), {kModel, "variational or plain autoencoder"},
+                 Choices<ModelKind>{{"mlp-vae", ModelKind::mlp_vae},
+                                    {"mlp-ae", ModelKind::mlp_ae},
+                                    {"conv-vae", ModelKind::conv_vae},
+                                    {"conv-ae", ModelKind::conv_ae}}),
       widths_key(ELBO_MEMBER(model.hidden),
-                 {kModel, "encoder widths from image to latent; the decoder mirrors them"}),
+                 {kModel, "mlp: encoder widths from image to latent; the decoder mirrors them"}),
+      layers_key(ELBO_MEMBER(model.encoder), {kModel, "conv: layers from the image on"}),
+      layers_key(ELBO_MEMBER(model.decoder), {kModel, "conv: layers from the latent to the image"}),
       integer_key(ELBO_MEMBER(model.latent_dim), {kModel, "latent dimensions", "--latent-dim", 'z'},
                   1, 65536),
-      choice_key(ELBO_MEMBER(model.activation), {kModel, "between hidden layers"},
+      choice_key(ELBO_MEMBER(model.activation), {kModel, "mlp: between hidden layers"},
                  activation_choices()),
       choice_key(ELBO_MEMBER(model.init), {kModel, "how weights start"}, init_choices()),
       choice_key(ELBO_MEMBER(model.likelihood), {kModel, "of pixels given a latent"},

@@ -63,6 +63,7 @@ std::string toml_text(bool value) { return value ? "true" : "false"; }
 std::string toml_text(int64_t value) { return std::to_string(value); }
 std::string toml_text(double value) { return shortest_text(value); }
 std::string toml_text(const std::vector<int64_t>& value) { return list_text(value); }
+std::string toml_text(const std::vector<std::string>& value) { return list_text(value); }
 
 std::string toml_text(float value) {
   const std::string text = shortest_text(value);
@@ -120,6 +121,27 @@ std::vector<int64_t> parse_integers(const ConfigValue& value, int64_t low, int64
     integers.push_back(*integer);
   }
   return integers;
+}
+
+std::vector<std::string> parse_lines(const ConfigValue& value, const std::string& expected) {
+  std::vector<std::string> lines;
+  if (const auto* text = value.as<std::string>()) {
+    for (size_t begin = 0; !text->empty() && begin <= text->size();) {
+      const size_t comma = std::min(text->find(',', begin), text->size());
+      const size_t first = std::min(text->find_first_not_of(' ', begin), comma);
+      lines.push_back(text->substr(first, comma - first));
+      begin = comma + 1;
+    }
+    return lines;
+  }
+  const auto* list = value.as<ConfigList>();
+  if (list == nullptr) throw BadValue{expected};
+  for (const ConfigValue& item : *list) {
+    const auto* text = item.as<std::string>();
+    if (text == nullptr) throw BadValue{expected};
+    lines.push_back(*text);
+  }
+  return lines;
 }
 
 }  // namespace elbo

@@ -44,6 +44,7 @@ std::string toml_text(float value);
 std::string toml_text(double value);
 std::string toml_text(std::string_view value);  // a quoted and escaped TOML string
 std::string toml_text(const std::vector<int64_t>& value);
+std::string toml_text(const std::vector<std::string>& value);
 
 // 0.001, or {kind = "warmup", base = 0.001, start = 0.0, steps = 500}
 std::string toml_text(const Schedule& value);
@@ -58,6 +59,8 @@ double parse_number(const ConfigValue& value);
 // "A:B" with 0 <= A < B, or nothing for no steps; null for anything else.
 std::optional<StepWindow> parse_step_window(std::string_view text);
 std::vector<int64_t> parse_integers(const ConfigValue& value, int64_t low, int64_t high);
+// The texts of a list, or the parts of one text between commas. Throws BadValue{expected}.
+std::vector<std::string> parse_lines(const ConfigValue& value, const std::string& expected);
 
 // A number is a constant schedule. Otherwise a table: kind, base, start, steps, ratio as far as the
 // kind uses them; for "stages" the lists until (n steps) and value (n + 1 values). Throws BadValue.

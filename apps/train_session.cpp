@@ -24,10 +24,16 @@ std::string means_text(const LossMeans& means) {
 
 std::string model_text(const RunConfig& config, const Trainer& trainer) {
   const bool variational = trainer.model().variational();
+  const char* kind = variational ? "VAE" : "autoencoder";
+  const int64_t parameters = trainer.model().params().count();
+  if (config.model.convolutional()) {
+    return fmt::format("model: convolutional {} with {} latents, {} parameters", kind,
+                       config.model.latent_dim, parameters);
+  }
   std::string widths = std::to_string(trainer.model().image_size());
   for (const int64_t width : config.model.hidden) widths += "-" + std::to_string(width);
-  return fmt::format("model: {} {}-{}, {} parameters", variational ? "VAE" : "autoencoder", widths,
-                     config.model.latent_dim, trainer.model().params().count());
+  return fmt::format("model: {} {}-{}, {} parameters", kind, widths, config.model.latent_dim,
+                     parameters);
 }
 
 std::string data_name(const DataConfig& config) {

@@ -107,7 +107,7 @@ TrainedRun::TrainedRun(const Arguments& arguments, Log& log)
   context_ = std::make_unique<Context>(open_device(device, threads, log));
   params_ = std::make_unique<ParamStore>(*context_);
   params_->add_group("model");
-  model_ = std::make_unique<Autoencoder>(*params_, files_.config.model, files_.image.size());
+  model_ = std::make_unique<Autoencoder>(*params_, files_.config.model, files_.image.as_size());
   params_->finalise();
   load_weights(*params_, files_.checkpoint.model, files_.checkpoint.path + "/model.safetensors");
   inference_ = std::make_unique<Inference>(*context_, *model_);

@@ -7,6 +7,7 @@
 #include "engine/context.h"
 #include "engine/io/idx.h"
 #include "engine/tape.h"
+#include "kernels/conv_geometry.h"
 #include "kernels/gather.h"
 
 namespace elbo {
@@ -14,6 +15,7 @@ namespace elbo {
 struct ImageShape {
   int64_t channels = 1, height = 0, width = 0;
   int64_t size() const { return channels * height * width; }
+  ImageSize as_size() const { return {height, width, channels}; }
   bool operator==(const ImageShape&) const = default;
 };
 

@@ -16,23 +16,28 @@ void ParamStore::add_group(std::string name, const OptimizerHyper& optimizer) {
   groups_.push_back({std::move(name), optimizer, false, span_, 0});
 }
 
-ParamStore::Id ParamStore::add(std::string name, Shape shape, const Initialiser& init) {
-  return add_stacked({std::move(name)}, shape, init);
+ParamStore::Id ParamStore::add(std::string name, Shape shape, const Initialiser& init,
+                               FileLayout file) {
+  return add_stacked({std::move(name)}, shape, init, file);
 }
 
 ParamStore::Id ParamStore::add_stacked(const std::vector<std::string>& names, Shape shape_of_each,
-                                       const Initialiser& init) {
+                                       const Initialiser& init, const FileLayout& file_of_each) {
   ELBO_CHECK(!finalised_, "parameter ", names.front(), " is added after finalise()");
   if (groups_.empty()) add_group("all");
   const auto id = static_cast<Id>(entries_.size());
   const int64_t parts = static_cast<int64_t>(names.size());
   const int64_t each = shape_of_each.size();
+  FileLayout file = file_of_each;
+  if (file.dims.empty()) file.dims = dims_of(shape_of_each);
+  ELBO_CHECK(!file.moves() || file.outer * file.channels * file.spatial * file.inner == each,
+             "the file layout of ", names.front(), " does not have its ", each, " elements");
   int64_t offset = span_;
   for (const std::string& name : names) {
     for (const Piece& piece : pieces_) {
       ELBO_CHECK(piece.name != name, "two parameters are called ", name);
     }
-    pieces_.push_back({name, shape_of_each, offset, each, id, init});
+    pieces_.push_back({name, shape_of_each, offset, each, id, init, file});
     offset += each;
   }
   Shape stacked = shape_of_each;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "engine/context.h"
+#include "engine/file_layout.h"
 #include "engine/initialiser.h"
 #include "engine/tensor.h"
 #include "kernels/optimizer.h"
@@ -42,12 +43,12 @@ class ParamStore {
   // Starts a group; parameters added later belong to it. A store begins with the group "all".
   void add_group(std::string name, const OptimizerHyper& optimizer = {});
 
-  Id add(std::string name, Shape shape, const Initialiser& init);
+  Id add(std::string name, Shape shape, const Initialiser& init, FileLayout file = {});
 
   // Several parameters stacked along axis 0 into one: [mu | logvar] as a single product, stored and
   // initialised under the names of its parts.
   Id add_stacked(const std::vector<std::string>& names, Shape shape_of_each,
-                 const Initialiser& init);
+                 const Initialiser& init, const FileLayout& file_of_each = {});
 
   // Allocates the spans. Nothing can be added afterwards.
   void finalise();
@@ -86,6 +87,7 @@ class ParamStore {
     int64_t count;
     Id param;
     Initialiser init;
+    FileLayout file;  // with its dims set
   };
   const std::vector<Piece>& pieces() const { return pieces_; }
 

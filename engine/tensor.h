@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <string>
+#include <vector>
 
 #include "kernels/error.h"
 #include "kernels/exec.h"
@@ -72,6 +73,8 @@ class Shape {
   int rank_ = 0;
   std::array<int64_t, kMaxRank> dims_{};
 };
+
+std::vector<int64_t> dims_of(const Shape& shape);
 
 struct Tensor {
   void* data = nullptr;

@@ -7,110 +7,120 @@
 namespace elbo {
 namespace {
 
+LayerSpec linear_layer(int64_t out, Activation activation) {
+  LayerSpec layer;
+  layer.out = out;
+  layer.activation = activation;
+  layer.text = concat("linear ", out);
+  return layer;
+}
+
+struct Layers {
+  std::vector<LayerSpec> encoder, decoder;
+};
+
 void check_config(const ModelConfig& config) {
   if (config.latent_dim < 1) {
     throw_error(ErrorCode::usage, "model.latent_dim is ", config.latent_dim,
                 "; expected at least 1");
   }
-  for (int64_t width : config.hidden) {
-    if (width < 1) {
-      throw_error(ErrorCode::usage, "model.hidden has a layer of width ", width,
-                  "; expected at least 1");
+  if (!config.convolutional()) {
+    for (int64_t width : config.hidden) {
+      if (width < 1) {
+        throw_error(ErrorCode::usage, "model.hidden has a layer of width ", width,
+                    "; expected at least 1");
+      }
     }
+  } else if (config.encoder.empty() || config.decoder.empty()) {
+    throw_error(ErrorCode::usage, "model.", config.encoder.empty() ? "encoder" : "decoder",
+                " is empty; give it layers like [\"conv 32 k4 s2 relu\"], or use a preset");
   }
 }
 
-std::string sequential(const char* part, size_t layer) {
-  return concat(part, ".", 2 * layer);  // activations take the odd places of an nn.Sequential
+Layers layers_of(const ModelConfig& config) {
+  if (config.convolutional()) return {parse_layers(config.encoder), parse_layers(config.decoder)};
+  Layers layers;
+  for (const int64_t width : config.hidden) {
+    layers.encoder.push_back(linear_layer(width, config.activation));
+    layers.decoder.insert(layers.decoder.begin(), linear_layer(width, config.activation));
+  }
+  layers.decoder.push_back(linear_layer(LayerSpec::kImage, Activation::identity));
+  return layers;
 }
 
 }  // namespace
 
-Autoencoder::Autoencoder(ParamStore& params, const ModelConfig& config, int64_t image_size)
-    : params_(&params), config_(config), image_size_(image_size) {
+Autoencoder::Autoencoder(ParamStore& params, const ModelConfig& config, const ImageSize& image)
+    : params_(&params), config_(config), image_(image) {
   check_config(config);
-  const std::vector<int64_t>& hidden = config.hidden;
-  const bool classic = variational() && hidden.size() == 1;
-  int64_t width = image_size;
-  for (size_t i = 0; i < hidden.size(); ++i) {
-    const std::string name = classic ? "fc1" : sequential("encoder", i);
-    encoder_.push_back(make_linear({name}, width, hidden[i], config.activation));
-    width = hidden[i];
+  const bool classic = config.kind == ModelKind::mlp_vae && config.hidden.size() == 1;
+  Layers layers = layers_of(config);
+  if (!variational()) {
+    layers.encoder.push_back(linear_layer(config.latent_dim, Activation::identity));
   }
-  const int64_t latent = config.latent_dim;
+  using Names = std::vector<std::string>;
+  std::vector<LayerPlan> plans = plan_encoder(layers.encoder, image);
+  features_ = plans.empty() ? LayerState{image, true} : plans.back().out;
+  const ImageSize picture = last_picture(plans, image);
+  encoder_ = std::make_unique<Network>(params, std::move(plans), "encoder", config.init,
+                                       classic ? Names{"fc1"} : Names{});
+  const LayerState latent{{1, 1, config.latent_dim}, true};
   if (variational()) {
-    const std::vector<std::string> heads = classic ? std::vector<std::string>{"fc21", "fc22"}
-                                                   : std::vector<std::string>{"fc_mu", "fc_logvar"};
-    encoder_.push_back(make_linear(heads, width, latent, Activation::identity));
-  } else {
-    encoder_.push_back(
-        make_linear({sequential("encoder", hidden.size())}, width, latent, Activation::identity));
+    heads_ = add_linear(params, config.init,
+                        classic ? Names{"fc21", "fc22"} : Names{"fc_mu", "fc_logvar"}, features_,
+                        latent);
   }
-  width = latent;
-  for (size_t i = 0; i < hidden.size(); ++i) {
-    const int64_t out = hidden[hidden.size() - 1 - i];
-    const std::string name = classic ? "fc3" : sequential("decoder", i);
-    decoder_.push_back(make_linear({name}, width, out, config.activation));
-    width = out;
-  }
-  const std::string last = classic ? "fc4" : sequential("decoder", hidden.size());
-  decoder_.push_back(make_linear({last}, width, image_size, Activation::identity));
-  block_label_ = encoder_.back().label + "|" + decoder_.front().label;
+  decoder_ = std::make_unique<Network>(
+      params, plan_decoder(layers.decoder, config.latent_dim, picture, image), "decoder",
+      config.init, classic ? Names{"fc3", "fc4"} : Names{});
+  block_label_ = heads_.label + "|" + decoder_->weights(0).label;
 }
 
-Linear Autoencoder::make_linear(const std::vector<std::string>& names, int64_t in, int64_t out_each,
-                                Activation activation) {
-  Initialiser init;
-  init.kind = config_.init;
-  init.fan_in = in;
-  init.fan_out = out_each;
-  Initialiser bias_init = init;
-  if (config_.init != InitKind::torch_uniform) bias_init.kind = InitKind::zeros;
-  std::vector<std::string> weights, biases;
-  Linear layer;
-  for (const std::string& name : names) {
-    weights.push_back(name + ".weight");
-    biases.push_back(name + ".bias");
-    layer.label += (layer.label.empty() ? "" : "|") + name;
-  }
-  layer.weight = params_->add_stacked(weights, {out_each, in}, init);
-  layer.bias = params_->add_stacked(biases, {out_each}, bias_init);
-  layer.activation = activation;
-  return layer;
+Tensor Autoencoder::heads(Tape& tape, const Tensor& features) const {
+  const Tape::Scope scope(tape, heads_.label.c_str());
+  return linear(tape, *params_, features, heads_.weight, &heads_.bias, Activation::identity);
 }
 
-Tensor Autoencoder::run(Tape& tape, std::span<const Linear> layers, Tensor x) const {
-  for (const Linear& layer : layers) {
-    const Tape::Scope scope(tape, layer.label.c_str());
-    x = linear(tape, *params_, x, layer.weight, &layer.bias, layer.activation);
-  }
-  return x;
+Tensor Autoencoder::encode(Tape& tape, const Tensor& x) const {
+  const Tensor features = view_as(tape, encoder_->run(tape, x), {features_.size, true});
+  return variational() ? heads(tape, features) : features;
 }
-
-Tensor Autoencoder::encode(Tape& tape, const Tensor& x) const { return run(tape, encoder_, x); }
 
 LatentBlock Autoencoder::sample(Tape& tape, const Tensor& x, const NoiseSource& noise,
                                 const RowWeight& kl_weight) const {
-  const Tensor hidden = run(tape, std::span(encoder_).first(encoder_.size() - 1), x);
-  const auto layer = [](const Linear& l) {
-    return LayerParams{l.label.c_str(), l.weight, l.bias, l.activation};
-  };
+  const Tensor features = view_as(tape, encoder_->run(tape, x), {features_.size, true});
+  if (!decoder_->is_plain_linear(0)) {
+    LatentBlock block;
+    block.latent = reparam_kl(tape, heads(tape, features), noise, kl_weight);
+    block.y = decoder_->run(tape, block.latent.z, 0, 1);
+    return block;
+  }
+  const LayerWeights& first = decoder_->weights(0);
   const Tape::Scope scope(tape, block_label_.c_str());
-  return latent_block(tape, *params_, hidden, layer(encoder_.back()), noise, kl_weight,
-                      layer(decoder_.front()));
+  return latent_block(
+      tape, *params_, features, {heads_.label.c_str(), heads_.weight, heads_.bias}, noise,
+      kl_weight,
+      {first.label.c_str(), first.weight, first.bias, decoder_->plan(0).spec.activation});
 }
 
-Tensor Autoencoder::decode(Tape& tape, const Tensor& z) const { return run(tape, decoder_, z); }
+Tensor Autoencoder::decode(Tape& tape, const Tensor& z) const {
+  return view_as(tape, decoder_->run(tape, z), {image_, true});
+}
 
 Tensor Autoencoder::decode_nll(Tape& tape, const Tensor& hidden, size_t first, const Tensor& target,
                                const RowWeight& weight) const {
-  const std::span<const Linear> layers = std::span(decoder_).subspan(first);
-  if (layers.empty()) return likelihood_nll(tape, config_, hidden, target, weight);
-  const Tensor last_hidden = run(tape, layers.first(layers.size() - 1), hidden);
-  const Linear& last = layers.back();
-  const Tape::Scope scope(tape, last.label.c_str());
-  return likelihood_layer(tape, *params_, last_hidden, last.weight, last.bias, target,
-                          config_.likelihood, config_.log_variance, weight);
+  const size_t last = decoder_->size() - 1;
+  const bool fused = first <= last && decoder_->is_plain_linear(last) &&
+                     decoder_->plan(last).spec.activation == Activation::identity;
+  if (!fused) {
+    const Tensor output = decoder_->run(tape, hidden, first, last + 1);
+    return likelihood_nll(tape, config_, view_as(tape, output, {image_, true}), target, weight);
+  }
+  const Tensor x = view_as(tape, decoder_->run(tape, hidden, first, last), decoder_->plan(last).in);
+  const LayerWeights& layer = decoder_->weights(last);
+  const Tape::Scope scope(tape, layer.label.c_str());
+  return likelihood_layer(tape, *params_, x, layer.weight, layer.bias, target, config_.likelihood,
+                          config_.log_variance, weight);
 }
 
 Tensor Autoencoder::latent_mean(Tape& tape, const Tensor& encoded) const {

@@ -9,7 +9,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -17,27 +16,23 @@
 #include "engine/param_store.h"
 #include "engine/tape.h"
 #include "models/config.h"
+#include "models/network.h"
 
 namespace elbo {
 
-// One fully connected layer of a model.
-struct Linear {
-  std::string label;  // for op names; must outlive the tape's runs
-  ParamStore::Id weight = -1;
-  ParamStore::Id bias = -1;
-  Activation activation = Activation::identity;
-};
-
 class Autoencoder {
  public:
-  // Registers the parameters; `image_size` is pixels x channels.
-  Autoencoder(ParamStore& params, const ModelConfig& config, int64_t image_size);
+  // Registers the parameters.
+  Autoencoder(ParamStore& params, const ModelConfig& config, const ImageSize& image);
 
-  bool variational() const { return config_.kind == ModelKind::mlp_vae; }
-  int64_t image_size() const { return image_size_; }
+  bool variational() const { return config_.variational(); }
+  const ImageSize& image() const { return image_; }
+  int64_t image_size() const { return image_.size(); }  // pixels x channels
   int64_t latent_dim() const { return config_.latent_dim; }
   const ModelConfig& config() const { return config_; }
   ParamStore& params() const { return *params_; }
+  const Network& encoder() const { return *encoder_; }
+  const Network& decoder() const { return *decoder_; }
 
   // x [B, image_size] -> [mu | logvar] [B, 2 latent], or the code [B, latent] of a plain autoencoder.
   Tensor encode(Tape& tape, const Tensor& x) const;
@@ -58,15 +53,15 @@ class Autoencoder {
   Tensor latent_mean(Tape& tape, const Tensor& encoded) const;
 
  private:
-  Linear make_linear(const std::vector<std::string>& names, int64_t in, int64_t out_each,
-                     Activation activation);
-  Tensor run(Tape& tape, std::span<const Linear> layers, Tensor x) const;
+  Tensor heads(Tape& tape, const Tensor& features) const;
 
   ParamStore* params_;
   ModelConfig config_;
-  int64_t image_size_;
-  std::vector<Linear> encoder_, decoder_;
-  std::string block_label_;  // of the last encoder layer and the first decoder layer as one op
+  ImageSize image_;
+  std::unique_ptr<Network> encoder_, decoder_;
+  LayerState features_;      // what the encoder ends with
+  LayerWeights heads_;       // variational: mu and logvar
+  std::string block_label_;  // of the heads and the decoder's first layer as one op
 };
 
 }  // namespace elbo

@@ -15,15 +15,21 @@
 
 namespace elbo {
 
-enum class ModelKind : int { mlp_vae, mlp_ae };
+enum class ModelKind : int { mlp_vae, mlp_ae, conv_vae, conv_ae };
 struct ModelConfig {
   ModelKind kind = ModelKind::mlp_vae;
-  std::vector<int64_t> hidden = {400};  // encoder widths, input to latent; the decoder mirrors them
+  std::vector<int64_t> hidden = {400};  // mlp: encoder widths; the decoder mirrors them
+  // conv: layers as models/layer_spec.h reads them, from the image to the latent's layer, and from the
+  // latent to the image
+  std::vector<std::string> encoder, decoder;
   int64_t latent_dim = 20;
-  Activation activation = Activation::relu;
+  Activation activation = Activation::relu;  // mlp: between hidden layers
   InitKind init = InitKind::torch_uniform;
   Likelihood likelihood = Likelihood::bernoulli;
   float log_variance = 0.0f;  // of the Gaussian likelihood, fixed; 0 is half the squared error
+
+  bool variational() const { return kind == ModelKind::mlp_vae || kind == ModelKind::conv_vae; }
+  bool convolutional() const { return kind == ModelKind::conv_vae || kind == ModelKind::conv_ae; }
 };
 
 enum class DataKind : int { idx, sprites };

@@ -1,5 +1,5 @@
 #include "kernels/error.h"
-#include "models/config.h"
+#include "models/presets_conv.h"
 
 namespace elbo {
 namespace {
@@ -36,7 +36,11 @@ Preset sprites() {
 }  // namespace
 
 const std::vector<Preset>& presets() {
-  static const std::vector<Preset> all = {mlp_mnist(), sprites()};
+  static const std::vector<Preset> all = [] {
+    std::vector<Preset> presets = {mlp_mnist(), sprites()};
+    for (Preset& preset : convolutional_presets()) presets.push_back(std::move(preset));
+    return presets;
+  }();
   return all;
 }
 

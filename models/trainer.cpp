@@ -66,7 +66,7 @@ Trainer::Trainer(Context& context, const RunConfig& config, const ImageData& tra
       config.product_kernels);
   context.set_overlap_launches(config.overlap_launches);
   params_.add_group("model", config.train.optimizer);
-  model_ = std::make_unique<Autoencoder>(params_, config.model, train.shape().size());
+  model_ = std::make_unique<Autoencoder>(params_, config.model, train.shape().as_size());
   params_.finalise();
   params_.initialise(config.train.seed);
   params_.allocate_moments();

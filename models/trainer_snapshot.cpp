@@ -14,13 +14,19 @@ std::span<const std::byte> bytes_of(const float* values, int64_t count) {
   return {reinterpret_cast<const std::byte*>(values), static_cast<size_t>(count) * sizeof(float)};
 }
 
-// One span of the store as named tensors.
-std::vector<NamedBlob> pieces_as_blobs(const ParamStore& params, const float* span,
-                                       const std::string& suffix) {
+// One span of the store as named tensors, which point into `file`.
+std::vector<NamedBlob> pieces_as_blobs(const ParamStore& params, const void* span,
+                                       const std::string& suffix, std::vector<float>& file) {
+  const auto count = static_cast<size_t>(params.span_count());
+  std::vector<float> memory(count);
+  params.context().download(memory.data(), span, count * sizeof(float));
+  file.resize(count);
   std::vector<NamedBlob> blobs;
   for (const ParamStore::Piece& piece : params.pieces()) {
-    blobs.push_back({piece.name + suffix, StoredType::f32, dims_of(piece.shape),
-                     bytes_of(span + piece.offset, piece.count)});
+    float* values = file.data() + piece.offset;
+    write_piece(piece, memory.data(), values);
+    blobs.push_back(
+        {piece.name + suffix, StoredType::f32, piece.file.dims, bytes_of(values, piece.count)});
   }
   return blobs;
 }
@@ -62,8 +68,8 @@ constexpr const char* kTrainImages = "train.images";  // how many the run is tra
 void read_pieces(const ParamStore& params, const SafetensorsFile& file, const std::string& path,
                  const std::string& suffix, std::vector<float>& span) {
   for (const ParamStore::Piece& piece : params.pieces()) {
-    const NamedBlob blob = require_tensor(file, path, piece.name + suffix, dims_of(piece.shape));
-    std::memcpy(span.data() + piece.offset, blob.bytes.data(), blob.bytes.size());
+    const std::string name = piece.name + suffix;
+    read_piece(piece, require_tensor(file, path, name, piece.file.dims), span.data());
   }
 }
 
@@ -71,15 +77,11 @@ void read_pieces(const ParamStore& params, const SafetensorsFile& file, const st
 
 const Trainer::Snapshot& Trainer::snapshot() {
   drain();
-  const auto count = static_cast<size_t>(params_.span_count());
-  host_values_.resize(count);
-  context_.download(host_values_.data(), params_.values(), count * sizeof(float));
-  snapshot_.model = pieces_as_blobs(params_, host_values_.data(), "");
+  snapshot_.model = pieces_as_blobs(params_, params_.values(), "", host_values_);
   snapshot_.optimizer.clear();
   for (int i = 0; i < params_.moment_count(); ++i) {
-    host_moments_[i].resize(count);
-    context_.download(host_moments_[i].data(), params_.moment(i), count * sizeof(float));
-    for (NamedBlob& blob : pieces_as_blobs(params_, host_moments_[i].data(), kMomentSuffix[i])) {
+    for (NamedBlob& blob :
+         pieces_as_blobs(params_, params_.moment(i), kMomentSuffix[i], host_moments_[i])) {
       snapshot_.optimizer.push_back(std::move(blob));
     }
   }

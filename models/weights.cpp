@@ -5,12 +5,6 @@
 
 namespace elbo {
 
-std::vector<int64_t> dims_of(const Shape& shape) {
-  std::vector<int64_t> dims;
-  for (int axis = 0; axis < shape.rank(); ++axis) dims.push_back(shape[axis]);
-  return dims;
-}
-
 NamedBlob require_tensor(const SafetensorsFile& file, const std::string& path,
                          const std::string& name, const std::vector<int64_t>& shape) {
   const NamedBlob* blob = file.view.find(name);
@@ -25,6 +19,24 @@ NamedBlob require_tensor(const SafetensorsFile& file, const std::string& path,
   return *blob;
 }
 
+void read_piece(const ParamStore::Piece& piece, const NamedBlob& blob, float* span) {
+  if (!piece.file.moves()) {
+    std::memcpy(span + piece.offset, blob.bytes.data(), blob.bytes.size());
+    return;
+  }
+  std::vector<float> file(static_cast<size_t>(piece.count));  // a blob need not be aligned
+  std::memcpy(file.data(), blob.bytes.data(), blob.bytes.size());
+  from_file_layout(piece.file, file.data(), span + piece.offset);
+}
+
+void write_piece(const ParamStore::Piece& piece, const float* span, float* file) {
+  if (piece.file.moves()) {
+    to_file_layout(piece.file, span + piece.offset, file);
+  } else {
+    std::copy_n(span + piece.offset, piece.count, file);
+  }
+}
+
 void load_weights(ParamStore& params, const SafetensorsFile& file, const std::string& path) {
   for (const NamedBlob& blob : file.view.tensors) {
     const bool known = std::any_of(params.pieces().begin(), params.pieces().end(),
@@ -36,8 +48,7 @@ void load_weights(ParamStore& params, const SafetensorsFile& file, const std::st
   }
   std::vector<float> span(static_cast<size_t>(params.span_count()), 0.0f);
   for (const ParamStore::Piece& piece : params.pieces()) {
-    const NamedBlob blob = require_tensor(file, path, piece.name, dims_of(piece.shape));
-    std::memcpy(span.data() + piece.offset, blob.bytes.data(), blob.bytes.size());
+    read_piece(piece, require_tensor(file, path, piece.name, piece.file.dims), span.data());
   }
   params.context().upload(params.values(), span.data(), span.size() * sizeof(float));
 }

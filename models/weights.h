@@ -14,7 +14,10 @@ namespace elbo {
 NamedBlob require_tensor(const SafetensorsFile& file, const std::string& path,
                          const std::string& name, const std::vector<int64_t>& shape);
 
-std::vector<int64_t> dims_of(const Shape& shape);
+// One piece of a store as a file holds it. read_piece() writes to where the piece lies in `span`;
+// write_piece() does the opposite and needs piece.count elements.
+void read_piece(const ParamStore::Piece& piece, const NamedBlob& blob, float* span);
+void write_piece(const ParamStore::Piece& piece, const float* span, float* file);
 
 // All parameters of a store. Tensors of the file that the model does not know are an error too: they
 // belong to another model.

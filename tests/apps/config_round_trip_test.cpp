@@ -31,6 +31,8 @@ const std::map<std::string, std::string>& other_values() {
       {"data.test_samples", "17"},
       {"model.kind", "mlp-ae"},
       {"model.hidden", "512,256,64"},
+      {"model.encoder", "conv 8 k4 s2 relu, linear 20 tanh"},
+      {"model.decoder", "linear flat relu, convt image k4 s2"},
       {"model.latent_dim", "7"},
       {"model.activation", "silu"},
       {"model.init", "he"},

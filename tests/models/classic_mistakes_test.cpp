@@ -50,7 +50,7 @@ class MistakenTraining {
     config_.hidden = {128};
     config_.latent_dim = 8;
     params_.add_group("all");
-    model_ = std::make_unique<Autoencoder>(params_, config_, data_.shape().size());
+    model_ = std::make_unique<Autoencoder>(params_, config_, data_.shape().as_size());
     params_.finalise();
     params_.initialise(1);
     params_.allocate_moments();

@@ -1,0 +1,63 @@
+// A chain of layers with its parameters: an encoder or a decoder.
+//
+// Parameters bear the names that PyTorch's nn.Sequential would give them, each of flatten, layer,
+// normalisation and activation counting as one module: encoder.0.weight, encoder.1.running_mean, ...
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/ops/latent_op.h"
+#include "engine/param_store.h"
+#include "engine/tape.h"
+#include "models/network_plan.h"
+
+namespace elbo {
+
+// A weight and its bias, and what ops call them.
+struct LayerWeights {
+  std::string label;  // for op names; must outlive the tape's runs
+  ParamStore::Id weight = -1, bias = -1;
+};
+
+// A fully connected layer of one name, or of several whose outputs lie behind one another. `in` and `out`
+// are what its inputs and outputs are, pixels of pictures included.
+LayerWeights add_linear(ParamStore& params, InitKind init, const std::vector<std::string>& names,
+                        const LayerState& in, const LayerState& out);
+
+class Network {
+ public:
+  // `names` replaces the names counted from `prefix`, one per layer with weights.
+  Network(ParamStore& params, std::vector<LayerPlan> plans, const std::string& prefix,
+          InitKind init, const std::vector<std::string>& names = {});
+
+  size_t size() const { return layers_.size(); }
+  const LayerPlan& plan(size_t i) const { return layers_[i].plan; }
+  const LayerWeights& weights(size_t i) const { return layers_[i].weights; }
+
+  // Layers [first, last) of x. Pictures are [B, H, W, C], vectors [B, D]; x may be either form of the
+  // same values.
+  Tensor run(Tape& tape, Tensor x, size_t first, size_t last) const;
+  Tensor run(Tape& tape, const Tensor& x) const { return run(tape, x, 0, size()); }
+
+  // Whether layer i is fully connected and nothing but an activation follows it.
+  bool is_plain_linear(size_t i) const;
+
+ private:
+  struct Layer {
+    LayerPlan plan;
+    LayerWeights weights;
+  };
+
+  Tensor apply(Tape& tape, const Layer& layer, const Tensor& x) const;
+
+  ParamStore* params_;
+  std::vector<Layer> layers_;
+};
+
+// x as what `state` says, [B, H, W, C] or [B, D], without copying.
+Tensor view_as(Tape& tape, const Tensor& x, const LayerState& state);
+
+}  // namespace elbo
