@@ -135,7 +135,10 @@ int evaluate(const Arguments& arguments) {
   Log log;
   const Subject subject = open_subject(arguments, log);
   const ModelConfig& model = subject.config.model;
-  const AuditNet net(subject.weights.view, subject.weights_path, model.activation);
+  const SafetensorsView& weights = subject.weights.view;
+  const AuditNet net =
+      subject.image ? AuditNet(weights, subject.weights_path, model, subject.image->as_size())
+                    : AuditNet(weights, subject.weights_path, model.activation);
   const AuditData data = open_data(arguments, subject, about.data);
   about.model = subject.weights_path;
   about.likelihood = model.likelihood;

@@ -1,156 +1,130 @@
 #include "models/audit_net.h"
 
 #include <algorithm>
-#include <cmath>
-#include <cstring>
-#include <numbers>
-#include <set>
 
 #include "kernels/error.h"
-#include "kernels/portability.h"
+#include "models/network_plan.h"
 
 namespace elbo {
 namespace {
 
-// Takes tensors by name and remembers which, so that what is left over can be refused.
-class TensorReader {
+AuditPicture audit_picture(const ImageSize& size) {
+  return {size.channels, size.height, size.width};
+}
+
+AuditWindow audit_window(const ConvWindow& w) {
+  return {w.kernel_h,  w.kernel_w,  w.stride_h,   w.stride_w,
+          w.padding_h, w.padding_w, w.dilation_h, w.dilation_w};
+}
+
+// Pixels of n images between H, W, C and C, H, W.
+AuditRows reordered(const AuditRows& images, const AuditPicture& picture, bool to_chw) {
+  if (picture.channels == 1) return images;
+  AuditRows result(images.size());
+  const int64_t pixels = picture.height * picture.width, size = picture.size();
+  for (int64_t first = 0; first < static_cast<int64_t>(images.size()); first += size) {
+    for (int64_t c = 0; c < picture.channels; ++c) {
+      for (int64_t p = 0; p < pixels; ++p) {
+        const int64_t chw = first + c * pixels + p, hwc = first + p * picture.channels + c;
+        result[to_chw ? chw : hwc] = images[to_chw ? hwc : chw];
+      }
+    }
+  }
+  return result;
+}
+
+// The layers of a plan, their tensors found by counting modules as nn.Sequential does.
+class ConvolutionalReader {
  public:
-  TensorReader(const SafetensorsView& weights, const std::string& file_name)
-      : weights_(weights), file_name_(file_name) {}
+  ConvolutionalReader(AuditReader& reader, std::string prefix)
+      : reader_(reader), prefix_(std::move(prefix)) {}
 
-  bool has(const std::string& layer) const { return weights_.find(layer + ".weight") != nullptr; }
-
-  AuditLayer layer(const std::string& name, bool activated) {
-    const NamedBlob& weight = take(name + ".weight", 2);
-    const NamedBlob& bias = take(name + ".bias", 1);
-    AuditLayer layer;
-    layer.out = weight.shape[0];
-    layer.in = weight.shape[1];
-    layer.activated = activated;
-    if (bias.shape[0] != layer.out) {
-      throw_error(ErrorCode::data, file_name_, ": ", name, ".bias has shape ",
-                  shape_text(bias.shape), "; expected [", layer.out, "] as ", name, ".weight is ",
-                  shape_text(weight.shape));
-    }
-    layer.bias = numbers(bias);
-    const std::vector<double> stored = numbers(weight);
-    layer.weight.resize(stored.size());
-    for (int64_t o = 0; o < layer.out; ++o) {
-      for (int64_t i = 0; i < layer.in; ++i) {
-        layer.weight[i * layer.out + o] = stored[o * layer.in + i];
+  std::vector<AuditLayer> read(const std::vector<LayerPlan>& plans) {
+    for (const LayerPlan& plan : plans) {
+      module_ += plan.flattens + plan.unflattens;
+      add(plan);
+      if (plan.spec.activation != Activation::identity) {
+        layers_.back().activation = plan.spec.activation;
+        ++module_;
       }
     }
-    return layer;
-  }
-
-  // prefix.0, prefix.2, ...: linear layers of an nn.Sequential; all but the last are activated,
-  // and the last one too if `activate_last`.
-  std::vector<AuditLayer> sequence(const std::string& prefix, bool activate_last) {
-    std::vector<AuditLayer> layers;
-    for (int place = 0; has(concat(prefix, ".", place)); place += 2) {
-      layers.push_back(layer(concat(prefix, ".", place), true));
-    }
-    if (!layers.empty()) layers.back().activated = activate_last;
-    return layers;
-  }
-
-  void refuse_the_rest() const {
-    for (const NamedBlob& tensor : weights_.tensors) {
-      if (!taken_.contains(tensor.name)) {
-        throw_error(ErrorCode::data, file_name_, ": tensor ", in_quotes(tensor.name),
-                    " is not part of an MLP autoencoder; is this another model's checkpoint?");
-      }
-    }
+    return layers_;
   }
 
  private:
-  const NamedBlob& take(const std::string& name, size_t rank) {
-    const NamedBlob* tensor = weights_.find(name);
-    if (!tensor) {
-      throw_error(ErrorCode::data, file_name_, ": no tensor ", in_quotes(name),
-                  "; expected PyTorch's names of an MLP autoencoder");
+  std::string next_name() { return concat(prefix_, ".", module_++); }
+
+  void add(const LayerPlan& plan) {
+    const LayerSpec& spec = plan.spec;
+    switch (spec.kind) {
+      case LayerKind::linear:
+        layers_.push_back(reader_.linear(next_name(), Activation::identity));
+        break;
+      case LayerKind::conv:
+      case LayerKind::conv_transpose:
+        layers_.push_back(convolution(plan));
+        break;
+      case LayerKind::upsample:
+      case LayerKind::avg_pool:
+        layers_.push_back(resampling(plan));
+        break;
+      case LayerKind::reshape:
+      case LayerKind::norm:
+        break;
+      default:
+        throw_error(ErrorCode::usage, "evaluate: the layer \"", spec.text,
+                    "\" cannot be audited; it is known to training only");
     }
-    if (tensor->shape.size() != rank) {
-      throw_error(ErrorCode::data, file_name_, ": ", name, " has shape ", shape_text(tensor->shape),
-                  "; expected ", rank, " dimension(s)");
+    if (spec.norm == NormKind::batch) {
+      layers_.push_back(reader_.batch_norm(next_name(), channels_of(plan.out)));
+    } else if (spec.norm == NormKind::group) {
+      throw_error(ErrorCode::usage, "evaluate: the layer \"", spec.text,
+                  "\" cannot be audited: group normalisation is known to training only");
     }
-    taken_.insert(name);
-    return *tensor;
   }
 
-  template <class Number>
-  static std::vector<double> converted(const NamedBlob& tensor) {
-    std::vector<Number> values(tensor.bytes.size() / sizeof(Number));
-    if (!values.empty()) std::memcpy(values.data(), tensor.bytes.data(), tensor.bytes.size());
-    return {values.begin(), values.end()};
+  // Of a vector every value is a channel.
+  static AuditPicture channels_of(const LayerState& state) {
+    return state.flat ? AuditPicture{state.size.size(), 1, 1} : audit_picture(state.size);
   }
 
-  std::vector<double> numbers(const NamedBlob& tensor) const {
-    if (tensor.type == StoredType::f32) return converted<float>(tensor);
-    if (tensor.type == StoredType::f64) return converted<double>(tensor);
-    throw_error(ErrorCode::data, file_name_, ": ", tensor.name, " is ",
-                stored_type_name(tensor.type), "; expected F32 or F64");
+  static AuditLayer layer_of(const LayerPlan& plan, AuditLayer::Kind kind) {
+    AuditLayer layer;
+    layer.kind = kind;
+    layer.from = audit_picture(plan.in.size);
+    layer.to = audit_picture(plan.out.size);
+    layer.in = layer.from.size();
+    layer.out = layer.to.size();
+    layer.window = audit_window(plan.spec.window);
+    return layer;
   }
 
-  const SafetensorsView& weights_;
-  const std::string& file_name_;
-  std::set<std::string> taken_;
+  AuditLayer convolution(const LayerPlan& plan) {
+    const bool transposed = plan.spec.kind == LayerKind::conv_transpose;
+    AuditLayer layer =
+        layer_of(plan, transposed ? AuditLayer::Kind::conv_transpose : AuditLayer::Kind::conv);
+    const int64_t in = layer.from.channels, out = layer.to.channels;
+    const std::string name = next_name();
+    layer.weight =
+        reader_.numbers(name + ".weight", {transposed ? in : out, transposed ? out : in,
+                                           layer.window.kernel_h, layer.window.kernel_w});
+    layer.bias = reader_.numbers(name + ".bias", {out});
+    return layer;
+  }
+
+  AuditLayer resampling(const LayerPlan& plan) {
+    ++module_;
+    const bool up = plan.spec.kind == LayerKind::upsample;
+    AuditLayer layer = layer_of(plan, up ? AuditLayer::Kind::upsample : AuditLayer::Kind::average);
+    layer.bilinear = plan.spec.bilinear;
+    return layer;
+  }
+
+  AuditReader& reader_;
+  std::string prefix_;
+  int64_t module_ = 0;
+  std::vector<AuditLayer> layers_;
 };
-
-// y[r, :] += sum_i x[r, i] w[i, :] for Rows rows at a time: each weight is read once for all of them.
-// Sums run in the order of i whatever the instruction set, so all clones give the same bits.
-template <int Rows>
-inline __attribute__((always_inline)) void accumulate_rows(int64_t in, int64_t out, int64_t begin,
-                                                           int64_t end, const double* x,
-                                                           const double* weight,
-                                                           double* __restrict y) {
-  for (int64_t i = 0; i < in; ++i) {
-    const double* __restrict w = weight + i * out;
-    for (int r = 0; r < Rows; ++r) {
-      const double factor = x[r * in + i];
-      for (int64_t o = begin; o < end; ++o) y[r * out + o] += factor * w[o];
-    }
-  }
-}
-
-constexpr int kRowBlock = 8;
-constexpr int64_t kColumnBlock = 256;  // 8 rows of 256 doubles: 16 kB, which stay in the L1 cache
-
-ELBO_CLONES void accumulate(int64_t rows, int64_t in, int64_t out, const double* x,
-                            const double* weight, double* y) {
-  for (int64_t begin = 0; begin < out; begin += kColumnBlock) {
-    const int64_t end = std::min(begin + kColumnBlock, out);
-    int64_t row = 0;
-    for (; row + kRowBlock <= rows; row += kRowBlock) {
-      accumulate_rows<kRowBlock>(in, out, begin, end, x + row * in, weight, y + row * out);
-    }
-    for (; row < rows; ++row) {
-      accumulate_rows<1>(in, out, begin, end, x + row * in, weight, y + row * out);
-    }
-  }
-}
-
-double activate_in_double(Activation activation, double x) {
-  switch (activation) {
-    case Activation::identity:
-      return x;
-    case Activation::relu:
-      return x < 0 ? 0.0 : x;
-    case Activation::leaky_relu:
-      return x < 0 ? 0.01 * x : x;
-    case Activation::tanh:
-      return std::tanh(x);
-    case Activation::sigmoid:
-      return 1.0 / (1.0 + std::exp(-x));
-    case Activation::silu:
-      return x / (1.0 + std::exp(-x));
-    case Activation::gelu:
-      return 0.5 * x * std::erfc(-x / std::numbers::sqrt2);
-    case Activation::softplus:
-      return x > 0 ? x + std::log1p(std::exp(-x)) : std::log1p(std::exp(x));
-  }
-  throw Error("unknown activation");
-}
 
 }  // namespace
 
@@ -161,24 +135,64 @@ double audit_bounded_logvar(double raw) {
 }
 
 AuditNet::AuditNet(const SafetensorsView& weights, const std::string& file_name,
-                   Activation activation)
-    : activation_(activation) {
-  TensorReader reader(weights, file_name);
+                   Activation activation) {
+  read_mlp(weights, file_name, activation);
+  image_ = {1, 1, image_size()};
+}
+
+AuditNet::AuditNet(const SafetensorsView& weights, const std::string& file_name,
+                   const ModelConfig& config, const ImageSize& image)
+    : image_(audit_picture(image)) {
+  if (config.convolutional()) {
+    read_convolutional(weights, file_name, config, image);
+  } else {
+    read_mlp(weights, file_name, config.activation);
+  }
+  if (image_size() != image.size()) {
+    throw_error(ErrorCode::data, file_name, ": the network is for images of ", image_size(),
+                " values, but its run has ", image.size());
+  }
+}
+
+void AuditNet::read_mlp(const SafetensorsView& weights, const std::string& file_name,
+                        Activation activation) {
+  AuditReader reader(weights, file_name, "an MLP autoencoder");
   variational_ = true;
   if (reader.has("fc1")) {
-    encoder_ = {reader.layer("fc1", true)};
-    mean_ = reader.layer("fc21", false);
-    logvar_ = reader.layer("fc22", false);
-    decoder_ = {reader.layer("fc3", true), reader.layer("fc4", false)};
+    encoder_ = {reader.linear("fc1", activation)};
+    mean_ = reader.linear("fc21", Activation::identity);
+    logvar_ = reader.linear("fc22", Activation::identity);
+    decoder_ = {reader.linear("fc3", activation), reader.linear("fc4", Activation::identity)};
   } else {
     variational_ = reader.has("fc_mu");
-    encoder_ = reader.sequence("encoder", variational_);
+    encoder_ = reader.sequence("encoder", activation, variational_);
     if (variational_) {
-      mean_ = reader.layer("fc_mu", false);
-      logvar_ = reader.layer("fc_logvar", false);
+      mean_ = reader.linear("fc_mu", Activation::identity);
+      logvar_ = reader.linear("fc_logvar", Activation::identity);
     }
-    decoder_ = reader.sequence("decoder", false);
+    decoder_ = reader.sequence("decoder", activation, false);
   }
+  reader.refuse_the_rest();
+  check_chain(file_name);
+  latent_dim_ = decoder_.front().in;
+}
+
+void AuditNet::read_convolutional(const SafetensorsView& weights, const std::string& file_name,
+                                  const ModelConfig& config, const ImageSize& image) {
+  AuditReader reader(weights, file_name, "the network that its configuration describes");
+  variational_ = config.variational();
+  latent_dim_ = config.latent_dim;
+  std::vector<std::string> layers = config.encoder;
+  if (!variational_) layers.push_back(concat("linear ", latent_dim_));
+  const auto encoder = plan_encoder(parse_layers(layers), image);
+  encoder_ = ConvolutionalReader(reader, "encoder").read(encoder);
+  if (variational_) {
+    mean_ = reader.linear("fc_mu", Activation::identity);
+    logvar_ = reader.linear("fc_logvar", Activation::identity);
+  }
+  decoder_ = ConvolutionalReader(reader, "decoder")
+                 .read(plan_decoder(parse_layers(config.decoder), latent_dim_,
+                                    last_picture(encoder, image), image));
   reader.refuse_the_rest();
   check_chain(file_name);
 }
@@ -204,33 +218,16 @@ void AuditNet::check_chain(const std::string& file_name) const {
   }
 }
 
-AuditRows AuditNet::apply(const AuditLayer& layer, const AuditRows& input) const {
-  const auto rows = static_cast<int64_t>(input.size()) / layer.in;
-  AuditRows output(static_cast<size_t>(rows * layer.out));
-  for (int64_t r = 0; r < rows; ++r) {
-    std::copy(layer.bias.begin(), layer.bias.end(), output.begin() + r * layer.out);
-  }
-  accumulate(rows, layer.in, layer.out, input.data(), layer.weight.data(), output.data());
-  if (layer.activated) {
-    for (double& value : output) value = activate_in_double(activation_, value);
-  }
-  return output;
-}
-
-AuditRows AuditNet::run(const std::vector<AuditLayer>& layers, const AuditRows& input) const {
-  AuditRows rows = input;
-  for (const AuditLayer& layer : layers) rows = apply(layer, rows);
-  return rows;
-}
-
 AuditPosterior AuditNet::encode(const AuditRows& images) const {
-  const AuditRows top = run(encoder_, images);
+  const AuditRows top = audit_run(encoder_, reordered(images, image_, true));
   if (!variational_) return {top, {}};
-  AuditPosterior posterior{apply(mean_, top), apply(logvar_, top)};
+  AuditPosterior posterior{audit_apply(mean_, top), audit_apply(logvar_, top)};
   for (double& v : posterior.logvar) v = audit_bounded_logvar(v);
   return posterior;
 }
 
-AuditRows AuditNet::decode(const AuditRows& latents) const { return run(decoder_, latents); }
+AuditRows AuditNet::decode(const AuditRows& latents) const {
+  return reordered(audit_run(decoder_, latents), image_, false);
+}
 
 }  // namespace elbo

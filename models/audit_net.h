@@ -7,8 +7,9 @@
 //             fc1, fc21, fc22, fc3, fc4                                   one hidden layer
 //             encoder.0, encoder.2, ..., fc_mu, fc_logvar, decoder.0, ... any other depth
 //             encoder.0, ..., decoder.0, ...                              no latent heads: autoencoder
-// Shapes    images [N, image_size], latents [N, latent_dim], row-major
-// Work      2 parameters flops per image; one thread (callers split images over threads)
+//           Convolutional networks take their layers from the configuration (models/audit_layers.h).
+// Shapes    images [N, height * width * channels] in this order, latents [N, latent_dim], row-major
+// Work      every multiplication of the network, by loops; one thread (callers split images over threads)
 // Errors    ErrorCode::data naming file and tensor: missing, unknown, wrong type or shape
 #pragma once
 
@@ -17,19 +18,11 @@
 #include <string_view>
 #include <vector>
 
-#include "engine/io/safetensors.h"
-#include "kernels/activation.h"
+#include "kernels/conv_geometry.h"
+#include "models/audit_layers.h"
+#include "models/config.h"
 
 namespace elbo {
-
-using AuditRows = std::vector<double>;  // row-major
-
-struct AuditLayer {
-  int64_t in = 0, out = 0;
-  bool activated = false;
-  std::vector<double> weight;  // [in, out]: transposed, so that the inner loop runs along out
-  std::vector<double> bias;    // [out]
-};
 
 struct AuditPosterior {
   AuditRows mean;
@@ -40,22 +33,28 @@ class AuditNet {
  public:
   // Depth and widths follow from the tensors; `file_name` is for messages.
   AuditNet(const SafetensorsView& weights, const std::string& file_name, Activation activation);
+  // Of any kind; MLPs as above.
+  AuditNet(const SafetensorsView& weights, const std::string& file_name, const ModelConfig& config,
+           const ImageSize& image);
 
   bool variational() const { return variational_; }
   int64_t image_size() const { return decoder_.back().out; }
-  int64_t latent_dim() const { return decoder_.front().in; }
+  int64_t latent_dim() const { return latent_dim_; }
 
   AuditPosterior encode(const AuditRows& images) const;
   // Logits of the Bernoulli, means of the Gaussian likelihood.
   AuditRows decode(const AuditRows& latents) const;
 
  private:
+  void read_mlp(const SafetensorsView& weights, const std::string& file_name,
+                Activation activation);
+  void read_convolutional(const SafetensorsView& weights, const std::string& file_name,
+                          const ModelConfig& config, const ImageSize& image);
   void check_chain(const std::string& file_name) const;
-  AuditRows run(const std::vector<AuditLayer>& layers, const AuditRows& input) const;
-  AuditRows apply(const AuditLayer& layer, const AuditRows& input) const;
 
-  Activation activation_;
   bool variational_ = false;
+  int64_t latent_dim_ = 0;
+  AuditPicture image_;  // pictures of several channels come and go in another order than the file's
   std::vector<AuditLayer> encoder_, decoder_;
   AuditLayer mean_, logvar_;  // heads on top of encoder_
 };

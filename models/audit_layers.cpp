@@ -1,0 +1,221 @@
+#include "models/audit_layers.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+#include "kernels/error.h"
+#include "kernels/portability.h"
+
+namespace elbo {
+namespace {
+
+// y[r, :] += sum_i x[r, i] w[i, :] for Rows rows at a time: each weight is read once for all of them.
+// Sums run in the order of i whatever the instruction set, so all clones give the same bits.
+template <int Rows>
+inline __attribute__((always_inline)) void accumulate_rows(int64_t in, int64_t out, int64_t begin,
+                                                           int64_t end, const double* x,
+                                                           const double* weight,
+                                                           double* __restrict y) {
+  for (int64_t i = 0; i < in; ++i) {
+    const double* __restrict w = weight + i * out;
+    for (int r = 0; r < Rows; ++r) {
+      const double factor = x[r * in + i];
+      for (int64_t o = begin; o < end; ++o) y[r * out + o] += factor * w[o];
+    }
+  }
+}
+
+constexpr int kRowBlock = 8;
+constexpr int64_t kColumnBlock = 256;  // 8 rows of 256 doubles: 16 kB, which stay in the L1 cache
+
+ELBO_CLONES void accumulate(int64_t rows, int64_t in, int64_t out, const double* x,
+                            const double* weight, double* y) {
+  for (int64_t begin = 0; begin < out; begin += kColumnBlock) {
+    const int64_t end = std::min(begin + kColumnBlock, out);
+    int64_t row = 0;
+    for (; row + kRowBlock <= rows; row += kRowBlock) {
+      accumulate_rows<kRowBlock>(in, out, begin, end, x + row * in, weight, y + row * out);
+    }
+    for (; row < rows; ++row) {
+      accumulate_rows<1>(in, out, begin, end, x + row * in, weight, y + row * out);
+    }
+  }
+}
+
+double activate_in_double(Activation activation, double x) {
+  switch (activation) {
+    case Activation::identity:
+      return x;
+    case Activation::relu:
+      return x < 0 ? 0.0 : x;
+    case Activation::leaky_relu:
+      return x < 0 ? 0.01 * x : x;
+    case Activation::tanh:
+      return std::tanh(x);
+    case Activation::sigmoid:
+      return 1.0 / (1.0 + std::exp(-x));
+    case Activation::silu:
+      return x / (1.0 + std::exp(-x));
+    case Activation::gelu:
+      return 0.5 * x * std::erfc(-x / std::numbers::sqrt2);
+    case Activation::softplus:
+      return x > 0 ? x + std::log1p(std::exp(-x)) : std::log1p(std::exp(x));
+  }
+  throw Error("unknown activation");
+}
+
+// out[o, ...] of one image as sums over its inputs: along a row of the output for each tap.
+void convolve(const AuditLayer& l, const double* in, double* out) {
+  const AuditWindow& w = l.window;
+  const AuditPicture &from = l.from, &to = l.to;
+  for (int64_t o = 0; o < to.channels; ++o) {
+    std::fill_n(out + o * to.height * to.width, to.height * to.width, l.bias[o]);
+    for (int64_t i = 0; i < from.channels; ++i) {
+      const double* kernel = l.weight.data() + (o * from.channels + i) * w.kernel_h * w.kernel_w;
+      for (int64_t y = 0; y < to.height; ++y) {
+        for (int64_t r = 0; r < w.kernel_h; ++r) {
+          const int64_t v = y * w.stride_h + r * w.dilation_h - w.padding_h;
+          if (v < 0 || v >= from.height) continue;
+          const double* row = in + (i * from.height + v) * from.width;
+          double* sums = out + (o * to.height + y) * to.width;
+          for (int64_t s = 0; s < w.kernel_w; ++s) {
+            for (int64_t x = 0; x < to.width; ++x) {
+              const int64_t u = x * w.stride_w + s * w.dilation_w - w.padding_w;
+              if (u >= 0 && u < from.width) sums[x] += kernel[r * w.kernel_w + s] * row[u];
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+// Every input pixel adds its kernel to the output: the definition, where training gathers.
+void convolve_transposed(const AuditLayer& l, const double* in, double* out) {
+  const AuditWindow& w = l.window;
+  const AuditPicture &from = l.from, &to = l.to;
+  for (int64_t o = 0; o < to.channels; ++o) {
+    std::fill_n(out + o * to.height * to.width, to.height * to.width, l.bias[o]);
+  }
+  for (int64_t i = 0; i < from.channels; ++i) {
+    for (int64_t o = 0; o < to.channels; ++o) {
+      const double* kernel = l.weight.data() + (i * to.channels + o) * w.kernel_h * w.kernel_w;
+      for (int64_t y = 0; y < from.height; ++y) {
+        for (int64_t r = 0; r < w.kernel_h; ++r) {
+          const int64_t v = y * w.stride_h + r * w.dilation_h - w.padding_h;
+          if (v < 0 || v >= to.height) continue;
+          const double* row = in + (i * from.height + y) * from.width;
+          double* sums = out + (o * to.height + v) * to.width;
+          for (int64_t s = 0; s < w.kernel_w; ++s) {
+            for (int64_t x = 0; x < from.width; ++x) {
+              const int64_t u = x * w.stride_w + s * w.dilation_w - w.padding_w;
+              if (u >= 0 && u < to.width) sums[u] += kernel[r * w.kernel_w + s] * row[x];
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+// Bilinear as with align_corners=False: pixel centres at (i + 1/2) / factor, edges repeated.
+double sampled(const double* plane, const AuditPicture& p, double y, double x) {
+  const double top = std::clamp(y, 0.0, static_cast<double>(p.height - 1));
+  const double left = std::clamp(x, 0.0, static_cast<double>(p.width - 1));
+  const auto i = static_cast<int64_t>(top), j = static_cast<int64_t>(left);
+  const int64_t below = std::min(i + 1, p.height - 1), right = std::min(j + 1, p.width - 1);
+  const double a = top - static_cast<double>(i), b = left - static_cast<double>(j);
+  return (1 - a) * ((1 - b) * plane[i * p.width + j] + b * plane[i * p.width + right]) +
+         a * ((1 - b) * plane[below * p.width + j] + b * plane[below * p.width + right]);
+}
+
+void enlarge(const AuditLayer& l, const double* in, double* out) {
+  const AuditPicture &from = l.from, &to = l.to;
+  const int64_t fy = l.window.stride_h, fx = l.window.stride_w;
+  for (int64_t c = 0; c < to.channels; ++c) {
+    const double* plane = in + c * from.height * from.width;
+    for (int64_t y = 0; y < to.height; ++y) {
+      for (int64_t x = 0; x < to.width; ++x) {
+        double& value = out[(c * to.height + y) * to.width + x];
+        value = l.bilinear ? sampled(plane, from, (y + 0.5) / fy - 0.5, (x + 0.5) / fx - 0.5)
+                           : plane[y / fy * from.width + x / fx];
+      }
+    }
+  }
+}
+
+// Padding counts as zeros, as PyTorch's default has it.
+void average(const AuditLayer& l, const double* in, double* out) {
+  const AuditWindow& w = l.window;
+  const AuditPicture &from = l.from, &to = l.to;
+  for (int64_t c = 0; c < to.channels; ++c) {
+    for (int64_t y = 0; y < to.height; ++y) {
+      for (int64_t x = 0; x < to.width; ++x) {
+        double sum = 0;
+        for (int64_t r = 0; r < w.kernel_h; ++r) {
+          for (int64_t s = 0; s < w.kernel_w; ++s) {
+            const int64_t v = y * w.stride_h + r - w.padding_h,
+                          u = x * w.stride_w + s - w.padding_w;
+            if (v < 0 || u < 0 || v >= from.height || u >= from.width) continue;
+            sum += in[(c * from.height + v) * from.width + u];
+          }
+        }
+        out[(c * to.height + y) * to.width + x] =
+            sum / static_cast<double>(w.kernel_h * w.kernel_w);
+      }
+    }
+  }
+}
+
+void scale_channels(const AuditLayer& l, const double* in, double* out) {
+  const int64_t pixels = l.from.height * l.from.width;
+  for (int64_t i = 0; i < l.in; ++i) out[i] = l.weight[i / pixels] * in[i] + l.bias[i / pixels];
+}
+
+void apply_to_image(const AuditLayer& layer, const double* in, double* out) {
+  switch (layer.kind) {
+    case AuditLayer::Kind::conv:
+      return convolve(layer, in, out);
+    case AuditLayer::Kind::conv_transpose:
+      return convolve_transposed(layer, in, out);
+    case AuditLayer::Kind::scale_channels:
+      return scale_channels(layer, in, out);
+    case AuditLayer::Kind::upsample:
+      return enlarge(layer, in, out);
+    case AuditLayer::Kind::average:
+      return average(layer, in, out);
+    case AuditLayer::Kind::linear:
+      break;
+  }
+  throw Error("unknown layer");
+}
+
+}  // namespace
+
+AuditRows audit_apply(const AuditLayer& layer, const AuditRows& input) {
+  const auto rows = static_cast<int64_t>(input.size()) / layer.in;
+  AuditRows output(static_cast<size_t>(rows * layer.out));
+  if (layer.kind == AuditLayer::Kind::linear) {
+    for (int64_t r = 0; r < rows; ++r) {
+      std::copy(layer.bias.begin(), layer.bias.end(), output.begin() + r * layer.out);
+    }
+    accumulate(rows, layer.in, layer.out, input.data(), layer.weight.data(), output.data());
+  } else {
+    for (int64_t r = 0; r < rows; ++r) {
+      apply_to_image(layer, input.data() + r * layer.in, output.data() + r * layer.out);
+    }
+  }
+  if (layer.activation != Activation::identity) {
+    for (double& value : output) value = activate_in_double(layer.activation, value);
+  }
+  return output;
+}
+
+AuditRows audit_run(const std::vector<AuditLayer>& layers, const AuditRows& input) {
+  AuditRows rows = input;
+  for (const AuditLayer& layer : layers) rows = audit_apply(layer, rows);
+  return rows;
+}
+
+}  // namespace elbo
