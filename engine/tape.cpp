@@ -227,6 +227,16 @@ GradSlot Tape::grad_slot(const Tensor& x) {
   return {dx, GradMode::write, true};
 }
 
+bool Tape::adopt_grad(const Tensor& x, const Tensor& dy) {
+  ELBO_CHECK(x.size() == dy.size() && x.dtype == dy.dtype, "the gradient of ", x.shape.to_string(),
+             " cannot be ", dy.shape.to_string());
+  if (!wants_grad(x) || values_[x.value].has_grad) return false;
+  values_[x.value].grad = dy;
+  values_[x.value].grad.shape = x.shape;
+  values_[x.value].has_grad = true;
+  return true;
+}
+
 void Tape::offer_epilogue(const Epilogue& epilogue) {
   if (epilogue.y.value < 0) return;
   values_[epilogue.y.value].has_epilogue = true;

@@ -184,6 +184,9 @@ class Tape {
   std::optional<Tensor> upstream(const Tensor& y) const;
   // Where to put a contribution to the gradient of x.
   GradSlot grad_slot(const Tensor& x);
+  // Makes dy, under x's shape, the gradient of x, if x has none yet; for views, whose gradients have the
+  // same elements. Who contributes to x later adds to dy's memory, so the caller must be its last reader.
+  bool adopt_grad(const Tensor& x, const Tensor& dy);
   bool wants_grad(const Tensor& x) const { return recording_ && x.value >= 0; }
 
   // take_epilogue gives null unless y has a single consumer, whose product is then the only

@@ -19,7 +19,7 @@ void pass_scaled(Tape& tape, const char* name, const Tensor& dy, const Tensor& x
   const GradSlot slot = tape.grad_slot(x);
   if (!slot) return;
   tape.op(name, {dy, slot.dx}, {slot.dx}, [&](const Exec& exec) {
-    with_element_type(name, x, [&]<class T>(T) {
+    with_storage_type(name, x, [&]<class T>(T) {
       scale(exec, x.size(), static_cast<Compute<T>>(factor), static_cast<const T*>(dy.as<T>()),
             slot.dx.as<T>(), slot.mode);
     });
@@ -178,11 +178,18 @@ Tensor repeat_rows(Tape& tape, const Tensor& x, int64_t times) {
 Tensor reshape(Tape& tape, const Tensor& x, Shape shape) {
   const Tensor y = tape.new_alias(x, shape);
   tape.record("reshape", {x}, [x, y](Tape& t) {
-    if (const std::optional<Tensor> dy = t.upstream(y)) {
-      pass_scaled(t, "reshape_backward", *dy, x, 1.0);
-    }
+    const std::optional<Tensor> dy = t.upstream(y);
+    if (!dy || t.adopt_grad(x, *dy)) return;
+    pass_scaled(t, "reshape_backward", *dy, x, 1.0);  // x has other consumers
   });
   return y;
+}
+
+Tensor flatten(Tape& tape, const Tensor& x) {
+  ELBO_CHECK(x.shape.rank() > 0, "flatten: a scalar has no rows");
+  int64_t cols = 1;
+  for (int axis = 1; axis < x.shape.rank(); ++axis) cols *= x.shape[axis];
+  return reshape(tape, x, Shape{x.shape[0], cols});
 }
 
 Tensor detach(const Tensor& x) {

@@ -10,11 +10,12 @@
 //   logsumexp_rows   y[b] = log sum_d exp x[b,d] [B, D] -> [B]
 //   cross_entropy    nats per row from logits and int32 labels; with a weight, loss and gradient are
 //                    one pass
-//   reshape          the same memory under another shape
+//   reshape          the same memory under another shape; so is its gradient, if x has no other consumer
+//   flatten          reshape of [B, ...] to [B, D]
 //   detach           x as a constant: no gradient goes through
 //   scale_grad       x itself, with its gradient multiplied on the way back (-1: gradient reversal)
 //
-// Every op works on f32, and on f64 on the CPU.
+// Every op works on f32, and on f64 on the CPU; reshape, flatten and detach on bf16 too.
 // Errors    elbo::Error if shapes disagree
 #pragma once
 
@@ -34,6 +35,7 @@ Tensor logsumexp_rows(Tape& tape, const Tensor& x);
 Tensor cross_entropy(Tape& tape, const Tensor& logits, const Tensor& labels,
                      const RowWeight& weight);
 Tensor reshape(Tape& tape, const Tensor& x, Shape shape);
+Tensor flatten(Tape& tape, const Tensor& x);
 Tensor detach(const Tensor& x);
 Tensor scale_grad(Tape& tape, const Tensor& x, double factor);
 

@@ -142,6 +142,42 @@ TEST(Tape, FusesAnActivationIntoTheNextProductOnlyForASingleConsumer) {
   EXPECT_EQ(count_ops(2, true), 8u);
 }
 
+// A view costs nothing: no op, no buffer, and its gradient is the viewed value's.
+TEST(Tape, ReshapesWithoutACopyInEitherDirection) {
+  Fixture f;
+  const std::vector<float> ones(24, 1.0f);
+  f.tape.run(1, [&](Tape& tape) {
+    const Tensor x = scale(tape, tape.leaf(f.x()), 2.0);
+    const Tensor view = reshape(tape, reshape(tape, x, {2, 3, 4, 1}), {3, 8});
+    EXPECT_EQ(view.data, x.data);
+    EXPECT_EQ(view.shape, (Shape{3, 8}));
+    EXPECT_EQ(tape.op_count(), 1u);
+    EXPECT_EQ(tape.buffer_count(), 1u);
+    tape.seed(view, external_tensor(const_cast<float*>(ones.data()), view.shape, Device::cpu));
+    tape.backward(f.params);
+    const Tensor dx = *tape.grad(x);
+    EXPECT_EQ(dx.data, tape.grad(view)->data);
+    EXPECT_EQ(dx.shape, x.shape);
+    EXPECT_EQ(tape.op_count(), 3u) << "scale, the seed, scale's backward";
+  });
+}
+
+TEST(Tape, KeepsTheMemoryOfAViewedValue) {
+  Fixture f;
+  f.tape.set_recording(false);
+  Tensor y;
+  f.tape.run(1, [&](Tape& tape) {
+    const Tensor view = flatten(tape, reshape(tape, scale(tape, f.x(), 2.0), {4, 3, 2}));
+    EXPECT_EQ(view.shape, (Shape{4, 6}));
+    Tensor other = f.x();
+    for (int i = 0; i < 5; ++i) other = scale(tape, other, 3.0);  // would reuse memory that is free
+    y = scale(tape, view, 4.0);
+    tape.keep(y);
+  });
+  EXPECT_EQ(f.tape.plan(1)->lives[0].last_use, 6);
+  for (int64_t i = 0; i < y.size(); ++i) EXPECT_EQ(y.as<float>()[i], 4.0f);
+}
+
 TEST(Tape, NamesTheFirstOpWithANonFiniteOutput) {
   Fixture f;
   StepState state;
