@@ -61,10 +61,12 @@ void ParamStore::finalise() {
   // Padding is part of the span that the optimiser and the norm walk over: it must stay zero.
   context_->fill_bytes(values_.data(), 0, bytes);
   context_->fill_bytes(gradients_.data(), 0, bytes);
+  buffers_.finalise();
 }
 
 void ParamStore::initialise(uint64_t seed) {
   ELBO_CHECK(finalised_, "initialise() needs finalise() first");
+  buffers_.reset();
   std::vector<float> host(static_cast<size_t>(span_), 0.0f);
   uint32_t stream = 0;
   for (const Piece& piece : pieces_) {

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/buffer_store.h"
 #include "engine/context.h"
 #include "engine/file_layout.h"
 #include "engine/initialiser.h"
@@ -38,7 +39,7 @@ class ParamStore {
   using Id = int32_t;
 
   explicit ParamStore(Context& context, DType dtype = DType::f32)
-      : context_(&context), dtype_(dtype) {}
+      : context_(&context), dtype_(dtype), buffers_(context, dtype) {}
 
   // Starts a group; parameters added later belong to it. A store begins with the group "all".
   void add_group(std::string name, const OptimizerHyper& optimizer = {});
@@ -50,10 +51,15 @@ class ParamStore {
   Id add_stacked(const std::vector<std::string>& names, Shape shape_of_each,
                  const Initialiser& init, const FileLayout& file_of_each = {});
 
-  // Allocates the spans. Nothing can be added afterwards.
+  // What steps change and no optimiser updates.
+  BufferStore& buffers() { return buffers_; }
+  const BufferStore& buffers() const { return buffers_; }
+
+  // Allocates the spans, and the buffers. Nothing can be added afterwards.
   void finalise();
 
-  // Draws every parameter from its own stream of `seed`; the same numbers on every device.
+  // Draws every parameter from its own stream of `seed`; the same numbers on every device. Buffers get
+  // their initial values.
   void initialise(uint64_t seed);
 
   Param param(Id id) const;
@@ -115,6 +121,7 @@ class ParamStore {
   GradMode backward_mode_ = GradMode::write;
   DeviceBlock values_, gradients_, moments_[2], shadow_;
   int moment_count_ = 0;
+  BufferStore buffers_;
 };
 
 }  // namespace elbo

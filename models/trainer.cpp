@@ -157,6 +157,10 @@ void Trainer::body(Tape& tape, int64_t batch) {
     args.ring_size = kRingSize;
     record_step(exec, args);
   });
+  const BufferStore& buffers = params_.buffers();
+  if (!buffers.empty()) {
+    tape.op("commit_buffers", {}, {}, [&](const Exec& exec) { buffers.commit(exec, state_); });
+  }
   const ParamGroup* last = nullptr;  // moves the state on with its update
   for (const ParamGroup& group : params_.groups()) {
     if (!group.frozen) last = &group;
@@ -227,6 +231,7 @@ void Trainer::drain() {
 void Trainer::name_bad_op() {
   // advance_step() stood still at the bad step and the optimiser left the weights alone, so the step
   // can be run again, this time with every op's output checked.
+  params_.buffers().discard();
   StepState state;
   context_.download(&state, state_, sizeof state);
   const uint32_t first_found = state.bad_op;
@@ -242,6 +247,7 @@ void Trainer::name_bad_op() {
                             : id == kGradNormOpId ? "the gradient norm"
                                                   : tape_.describe_bad_op(id + 1);
   // Whoever catches this may still look at the weights or save them.
+  params_.buffers().discard();
   state.bad_op = 0;
   context_.upload(state_, &state, sizeof state);
   tape_.set_finite_check(config_.check_finite ? state_ : nullptr);

@@ -136,6 +136,7 @@ class Trainer {
 
   Snapshot snapshot_;
   std::vector<float> host_values_, host_moments_[2];
+  std::vector<std::byte> host_buffers_;
 };
 
 }  // namespace elbo

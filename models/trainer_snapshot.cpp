@@ -78,6 +78,9 @@ void read_pieces(const ParamStore& params, const SafetensorsFile& file, const st
 const Trainer::Snapshot& Trainer::snapshot() {
   drain();
   snapshot_.model = pieces_as_blobs(params_, params_.values(), "", host_values_);
+  host_buffers_.resize(params_.buffers().bytes());
+  params_.buffers().download(host_buffers_.data());
+  append_buffers(params_.buffers(), host_buffers_, snapshot_.model);
   snapshot_.optimizer.clear();
   for (int i = 0; i < params_.moment_count(); ++i) {
     for (NamedBlob& blob :

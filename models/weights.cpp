@@ -6,15 +6,17 @@
 namespace elbo {
 
 NamedBlob require_tensor(const SafetensorsFile& file, const std::string& path,
-                         const std::string& name, const std::vector<int64_t>& shape) {
+                         const std::string& name, const std::vector<int64_t>& shape,
+                         StoredType type) {
   const NamedBlob* blob = file.view.find(name);
   if (!blob) {
     throw_error(ErrorCode::data, path, ": tensor ", name,
                 " is missing; is this another model's file?");
   }
-  if (blob->type != StoredType::f32 || blob->shape != shape) {
+  if (blob->type != type || blob->shape != shape) {
     throw_error(ErrorCode::data, path, ": tensor ", name, " is ", stored_type_name(blob->type), " ",
-                shape_text(blob->shape), "; the model expects F32 ", shape_text(shape));
+                shape_text(blob->shape), "; the model expects ", stored_type_name(type), " ",
+                shape_text(shape));
   }
   return *blob;
 }
@@ -37,11 +39,19 @@ void write_piece(const ParamStore::Piece& piece, const float* span, float* file)
   }
 }
 
+void append_buffers(const BufferStore& buffers, std::span<const std::byte> bytes,
+                    std::vector<NamedBlob>& blobs) {
+  for (const BufferStore::Piece& piece : buffers.pieces()) {
+    blobs.push_back(
+        {piece.name, piece.type, dims_of(piece.shape), bytes.subspan(piece.offset, piece.bytes)});
+  }
+}
+
 void load_weights(ParamStore& params, const SafetensorsFile& file, const std::string& path) {
   for (const NamedBlob& blob : file.view.tensors) {
-    const bool known = std::any_of(params.pieces().begin(), params.pieces().end(),
-                                   [&](const auto& piece) { return piece.name == blob.name; });
-    if (!known) {
+    const auto is_it = [&](const auto& piece) { return piece.name == blob.name; };
+    if (!std::any_of(params.pieces().begin(), params.pieces().end(), is_it) &&
+        !std::any_of(params.buffers().pieces().begin(), params.buffers().pieces().end(), is_it)) {
       throw_error(ErrorCode::data, path, ": tensor ", in_quotes(blob.name),
                   " does not belong to this model");
     }
@@ -50,7 +60,13 @@ void load_weights(ParamStore& params, const SafetensorsFile& file, const std::st
   for (const ParamStore::Piece& piece : params.pieces()) {
     read_piece(piece, require_tensor(file, path, piece.name, piece.file.dims), span.data());
   }
+  std::vector<std::byte> bytes(params.buffers().bytes());
+  for (const BufferStore::Piece& piece : params.buffers().pieces()) {
+    const NamedBlob blob = require_tensor(file, path, piece.name, dims_of(piece.shape), piece.type);
+    std::memcpy(bytes.data() + piece.offset, blob.bytes.data(), blob.bytes.size());
+  }
   params.context().upload(params.values(), span.data(), span.size() * sizeof(float));
+  params.buffers().upload(bytes.data());
 }
 
 }  // namespace elbo

@@ -1,6 +1,8 @@
 // Loading weights by name from a safetensors file.
 #pragma once
 
+#include <cstddef>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -10,17 +12,22 @@
 namespace elbo {
 
 // The tensor `name` of a file; throws ErrorCode::data naming file and tensor if it is missing or has
-// another shape or type than F32.
+// another shape or type.
 NamedBlob require_tensor(const SafetensorsFile& file, const std::string& path,
-                         const std::string& name, const std::vector<int64_t>& shape);
+                         const std::string& name, const std::vector<int64_t>& shape,
+                         StoredType type = StoredType::f32);
 
 // One piece of a store as a file holds it. read_piece() writes to where the piece lies in `span`;
 // write_piece() does the opposite and needs piece.count elements.
 void read_piece(const ParamStore::Piece& piece, const NamedBlob& blob, float* span);
 void write_piece(const ParamStore::Piece& piece, const float* span, float* file);
 
-// All parameters of a store. Tensors of the file that the model does not know are an error too: they
-// belong to another model.
+// Appends a store's buffers, of which `bytes` is a download, to what a checkpoint holds.
+void append_buffers(const BufferStore& buffers, std::span<const std::byte> bytes,
+                    std::vector<NamedBlob>& blobs);
+
+// All parameters and buffers of a store. Tensors of the file that the model does not know are an error
+// too: they belong to another model.
 void load_weights(ParamStore& params, const SafetensorsFile& file, const std::string& path);
 
 }  // namespace elbo

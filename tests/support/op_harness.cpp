@@ -57,6 +57,9 @@ class Run {
     for (size_t i = 0; i < op.params.size(); ++i) {
       ids.push_back(params_.add(concat("p", i), op.params[i], {InitKind::zeros}));
     }
+    for (size_t i = 0; i < op.buffers.size(); ++i) {
+      buffer_ids_.push_back(params_.buffers().add(concat("b", i), op.buffers[i], 1.0));
+    }
     params_.finalise();
     for (size_t i = 0; i < ids.size(); ++i) {
       upload(context_, dtype, params_.param(ids[i]).value.data, values.params[i]);
@@ -81,7 +84,7 @@ class Run {
     tape_.run(1, [&](Tape& tape) {
       leaves.clear();
       for (const Tensor& leaf : leaves_) leaves.push_back(tape.leaf(leaf));
-      OpInputs inputs{tape, params_, leaves, ids_, constants_, {}, {}};
+      OpInputs inputs{tape, params_, leaves, ids_, buffer_ids_, constants_, {}, {}};
       inputs.row_weight.values = row_weight_;
       inputs.labels = labels_;
       outputs = op_.run(inputs);
@@ -160,6 +163,7 @@ class Run {
   Tape tape_;
   std::vector<DeviceBlock> blocks_;
   std::vector<ParamStore::Id> ids_;
+  std::vector<BufferStore::Id> buffer_ids_;
   std::vector<Tensor> leaves_, constants_;
   Tensor row_weight_, labels_;
   std::vector<std::vector<double>> cotangent_values_;

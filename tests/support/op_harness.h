@@ -20,6 +20,7 @@ struct OpInputs {
   ParamStore& params;
   std::vector<Tensor> leaves;
   std::vector<ParamStore::Id> param_ids;
+  std::vector<BufferStore::Id> buffer_ids;
   std::vector<Tensor> constants;  // no gradient
   RowWeight row_weight;           // one weight per row of the first leaf
   Tensor labels;                  // int32, one per row
@@ -34,6 +35,7 @@ struct OpCase {
   std::string name;
   std::vector<Shape> leaves;
   std::vector<Shape> params;
+  std::vector<Shape> buffers;  // of ones
   std::vector<Shape> constants;
   double range = 1.0;           // values are drawn from U(-range, range)
   double keep_away = 0.0;       // and moved away from 0 by at least this: kinks
