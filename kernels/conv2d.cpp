@@ -9,6 +9,9 @@
 #include "kernels/error.h"
 #include "kernels/linear_backends.h"
 #include "kernels/sums.h"
+#ifdef ELBO_HAS_CUDA
+#include "kernels/tensor_conv.h"
+#endif
 
 namespace elbo {
 namespace {
@@ -62,6 +65,9 @@ void convolve(const Exec& exec, const ConvProduct<T>& product) {
   if constexpr (!std::is_same_v<T, bf16>) {
     if (!exec.on_cuda()) return reference::convolve(exec, product);
   }
+#ifdef ELBO_HAS_CUDA
+  if constexpr (!std::is_same_v<T, double>) return tensor_core::convolve(exec, product);
+#endif
   throw_error(ErrorCode::failure, "no convolution on this device: ", product.geometry.to_string());
 }
 
@@ -70,6 +76,9 @@ void weight_gradient(const Exec& exec, const ConvWeightProduct<T>& product) {
   if constexpr (!std::is_same_v<T, bf16>) {
     if (!exec.on_cuda()) return reference::conv_weight_gradient(exec, product);
   }
+#ifdef ELBO_HAS_CUDA
+  if constexpr (!std::is_same_v<T, double>) return tensor_core::conv_weight_gradient(exec, product);
+#endif
   throw_error(ErrorCode::failure, "no convolution on this device: ", product.geometry.to_string());
 }
 

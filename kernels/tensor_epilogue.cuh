@@ -71,6 +71,12 @@ struct ForwardEpilogue {
   }
 };
 
+template <class T>
+ForwardEpilogue<T> make_forward_epilogue(const float* bias, T* y, T* pre, int64_t out,
+                                         Activation activation) {
+  return {bias, y, pre, out, activation, pairs_are_wide(y, out) && pairs_are_wide(pre, out)};
+}
+
 // dx = v act'(kept), or dx += v.
 template <class T>
 struct DataEpilogue {
@@ -99,6 +105,21 @@ struct DataEpilogue {
     return 0.0f;
   }
 };
+
+template <class T>
+DataEpilogue<T> make_data_epilogue(T* dx, int64_t in, GradMode mode,
+                                   const BasicInputActivation<T>* input) {
+  const T* kept = nullptr;
+  if (input && input->activation != Activation::identity) {
+    kept = needs_pre_activation(input->activation) ? static_cast<const T*>(input->aux) : input->y;
+  }
+  return {dx,
+          kept,
+          in,
+          input ? input->activation : Activation::identity,
+          mode == GradMode::add,
+          pairs_are_wide(dx, in) && pairs_are_wide(kept, in)};
+}
 
 // dW = v or dW += v.
 struct WeightEpilogue {

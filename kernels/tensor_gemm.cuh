@@ -1,22 +1,24 @@
 // The tile product that our tensor-core kernels are made of: C[M,N] = sum_k A(m,k) B(k,n).
 //
-// Reading guide. A block owns one tile of C; run_tile() walks over k in slices of kSliceWords words,
-// keeping Stages - 1 slices on their way into shared memory (OperandTile::request), and hands the
-// accumulators to an epilogue, a functor that sees every element of C once:
+// Reading guide. A block owns one tile of C; accumulate() walks over k in slices of kSliceWords words,
+// keeping Stages - 1 slices on their way into shared memory (OperandTile::request), and finish() hands
+// the accumulators to an epilogue, a functor that sees every element of C once:
 //
 //   static constexpr bool kSumsRows     whether its results are summed along rows
 //   float operator()(row, col, count, v0, v1)
 //                                       C[row, col] = v0 and, if count == 2, C[row, col+1] = v1;
-//                                       returns what the row sums
+//                                       returns what is summed; finish() returns the thread's sum
 //   void finish_row(row, part, sum)     with kSumsRows: the sum over one warp's columns, `part` counts
 //                                       warps along N across the grid, row_parts() of them
 //
-// Operands are dense matrices that are contiguous along k (Major::inner) or along m or n (Major::outer):
-// with row-major tensors the three products of a linear layer need no transposition in memory.
+// Operands are sources of kernels/tensor_operand.cuh. Dense ones are contiguous along k (Major::inner)
+// or along m or n (Major::outer): with row-major tensors the three products of a linear layer need no
+// transposition in memory.
 //
-// Numerics  operands float: rounded to TF32 when read from shared memory; bf16: as they are. Sums fp32,
-//           in an order that depends on the tile configuration only: with WarpsK > 1 each group of
-//           warps sums every WarpsK-th step of k, and the groups are added in order.
+// Numerics  operands float: rounded to TF32 when read from shared memory (Unit::tensor_cores) or as they
+//           are (Unit::fp32); bf16: as they are. Sums fp32, in an order that depends on the tile
+//           configuration only: with WarpsK > 1 each group of warps sums every WarpsK-th step of k,
+//           and the groups are added in order.
 // Traffic   A is read N/kCols times, B M/kRows times, mostly from L2; 16 bytes per access where extents
 //           and pointers allow it.
 #pragma once
@@ -26,25 +28,13 @@
 
 #include "kernels/gpu_tensor.cuh"
 #include "kernels/storage.h"
+#include "kernels/tensor_operand.cuh"
 
 namespace elbo::cuda {
 
-enum class Major { inner, outer };
-
-template <class T>
-struct Operand {
-  const T* data;
-  int64_t outer;  // M of A, N of B
-  int64_t inner;  // K
-  bool vectors;   // rows start at multiples of 16 bytes
-};
-
-template <Major M, class T>
-Operand<T> make_operand(const T* data, int64_t outer, int64_t inner) {
-  const int64_t row = M == Major::inner ? inner : outer;
-  const bool vectors = row % kVector<T> == 0 && reinterpret_cast<uintptr_t>(data) % 16 == 0;
-  return {data, outer, inner, vectors};
-}
+// What multiplies: tensor cores, which take TF32 (rounded from float) or bf16, or fp32 arithmetic on the
+// operands as they are.
+enum class Unit { tensor_cores, fp32 };
 
 template <int Rows, int Cols, int WarpsM, int WarpsN, int WarpsK, int Stages>
 struct TileConfig {
@@ -64,61 +54,7 @@ using SmallTile = TileConfig<32, 32, 2, 1, 4, 4>;
 // Twice the arithmetic per byte, where there are enough tiles.
 using LargeTile = TileConfig<64, 64, 2, 2, 2, 2>;
 
-inline constexpr int kSliceWords = 32;  // of k: 128 bytes, one line of the L1 cache
-static_assert(kSliceWords % gpu::kTileWords == 0);
-
-// One operand's slice in shared memory, rows as they lie in global memory. The padding makes the 32
-// words of a fragment fall into 32 banks: rows of inner-major tiles are 4 banks apart modulo 32, those
-// of outer-major float tiles 8.
-template <class T, int Outer, Major M>
-struct OperandTile {
-  static constexpr int kInner = kSliceWords * 4 / static_cast<int>(sizeof(T));
-  static constexpr int kLength = M == Major::inner ? kInner : Outer;
-  static constexpr int kCount = M == Major::inner ? Outer : kInner;
-  static constexpr int kStride = kLength + (M == Major::inner ? kVector<T> : 8);
-  static constexpr int kElements = kStride * kCount;
-  static_assert(kStride * sizeof(T) % 16 == 0 && kLength % kVector<T> == 0);
-
-  // Asks for the slice at (outer, inner); what lies outside of the matrix becomes zero.
-  template <int Threads>
-  __device__ static void request(const Operand<T>& from, int64_t outer, int64_t inner, T* tile) {
-    const int64_t first_row = M == Major::inner ? outer : inner;
-    const int64_t first_col = M == Major::inner ? inner : outer;
-    const int64_t rows = M == Major::inner ? from.outer : from.inner;
-    const int64_t cols = M == Major::inner ? from.inner : from.outer;
-    constexpr int kPieces = kLength / kVector<T>;
-    for (int i = threadIdx.x; i < kCount * kPieces; i += Threads) {
-      const int r = i / kPieces, c = i % kPieces * kVector<T>;
-      const int64_t row = first_row + r, col = first_col + c;
-      const T* source = from.data + row * cols + col;
-      T* target = tile + r * kStride + c;
-      if (from.vectors) {
-        const bool valid = row < rows && col < cols;
-        gpu::copy_async(target, valid ? source : from.data, valid);
-      } else {
-#pragma unroll
-        for (int e = 0; e < kVector<T>; ++e) {
-          target[e] = row < rows && col + e < cols ? source[e] : T{};
-        }
-      }
-    }
-  }
-
-  __device__ static uint32_t word(const T* tile, int outer, int index) {
-    if constexpr (sizeof(T) == sizeof(float)) {
-      return gpu::to_tf32(
-          tile[M == Major::inner ? outer * kStride + index : index * kStride + outer]);
-    } else if constexpr (M == Major::inner) {
-      return *reinterpret_cast<const uint32_t*>(tile + outer * kStride + 2 * index);
-    } else {
-      const uint32_t low = tile[2 * index * kStride + outer].bits;
-      const uint32_t high = tile[(2 * index + 1) * kStride + outer].bits;
-      return low | high << 16;
-    }
-  }
-};
-
-template <class T, class Config, Major MA, Major MB>
+template <class T, class Config, Major MA, Major MB, Unit U = Unit::tensor_cores>
 struct TileProduct {
   using TileA = OperandTile<T, Config::kRows, MA>;
   using TileB = OperandTile<T, Config::kCols, MB>;
@@ -145,8 +81,9 @@ struct TileProduct {
     }
   };
 
-  __device__ static void request(const Operand<T>& a, const Operand<T>& b, int64_t row, int64_t col,
-                                 int slice, int slices, T* shared) {
+  template <class A, class B>
+  __device__ static void request(const A& a, const B& b, int64_t row, int64_t col, int slice,
+                                 int slices, T* shared) {
     if (slice < slices) {
       T* stage = shared + slice % Config::kStages * kStageElements;
       const int64_t inner = int64_t{slice} * TileA::kInner;
@@ -156,29 +93,66 @@ struct TileProduct {
     gpu::commit_copies();  // an empty group too, so that the count of groups is that of slices
   }
 
-  __device__ static void multiply_slice(const Place& place, const T* a, const T* b,
-                                        Accumulators& sums) {
-    const int g = place.lane / 4, t = place.lane % 4;
+  // sums += A B over the words from `first` on that one tile of a tensor core takes.
+  __device__ static void multiply_step(const Place& place, const T* a, const T* b, int first,
+                                       Accumulators& sums) {
+    const int g = place.lane / 4, word = first + place.lane % 4;
+    uint32_t right[Config::kTilesN][2];
 #pragma unroll
-    for (int step = 0; step < kSliceWords / gpu::kTileWords; ++step) {
-      if (step % Config::kWarpsK != place.group) continue;
-      const int word = step * gpu::kTileWords + t;
-      uint32_t right[Config::kTilesN][2];
+    for (int n = 0; n < Config::kTilesN; ++n) {
+      const int col = place.col + n * gpu::kTileCols + g;
+      right[n][0] = TileB::word(b, col, word);
+      right[n][1] = TileB::word(b, col, word + 4);
+    }
+#pragma unroll
+    for (int m = 0; m < Config::kTilesM; ++m) {
+      const int row = place.row + m * gpu::kTileRows + g;
+      const uint32_t left[4] = {TileA::word(a, row, word), TileA::word(a, row + 8, word),
+                                TileA::word(a, row, word + 4), TileA::word(a, row + 8, word + 4)};
 #pragma unroll
       for (int n = 0; n < Config::kTilesN; ++n) {
-        const int col = place.col + n * gpu::kTileCols + g;
-        right[n][0] = TileB::word(b, col, word);
-        right[n][1] = TileB::word(b, col, word + 4);
+        gpu::multiply_tile<T>(sums[m][n], left, right[n]);
+      }
+    }
+  }
+
+  // The same without rounding: a thread has the sums of a tensor core's fragment and makes them from
+  // the whole of its rows of A and columns of B.
+  __device__ static void multiply_step_fp32(const Place& place, const T* a, const T* b, int first,
+                                            Accumulators& sums) {
+    const int g = place.lane / 4, t = place.lane % 4;
+#pragma unroll
+    for (int k = first; k < first + gpu::kTileWords; ++k) {
+      float right[Config::kTilesN][2];
+#pragma unroll
+      for (int n = 0; n < Config::kTilesN; ++n) {
+        const int col = place.col + n * gpu::kTileCols + 2 * t;
+        right[n][0] = *TileB::address(b, col, k), right[n][1] = *TileB::address(b, col + 1, k);
       }
 #pragma unroll
       for (int m = 0; m < Config::kTilesM; ++m) {
         const int row = place.row + m * gpu::kTileRows + g;
-        const uint32_t left[4] = {TileA::word(a, row, word), TileA::word(a, row + 8, word),
-                                  TileA::word(a, row, word + 4), TileA::word(a, row + 8, word + 4)};
+        const float left[2] = {*TileA::address(a, row, k), *TileA::address(a, row + 8, k)};
 #pragma unroll
         for (int n = 0; n < Config::kTilesN; ++n) {
-          gpu::multiply_tile<T>(sums[m][n], left, right[n]);
+#pragma unroll
+          for (int i = 0; i < 4; ++i) {
+            sums[m][n][i] = fmaf(left[i / 2], right[n][i % 2], sums[m][n][i]);
+          }
         }
+      }
+    }
+  }
+
+  __device__ static void multiply_slice(const Place& place, const T* a, const T* b,
+                                        Accumulators& sums) {
+#pragma unroll
+    for (int step = 0; step < kSliceWords / gpu::kTileWords; ++step) {
+      if (step % Config::kWarpsK != place.group) continue;
+      if constexpr (U == Unit::fp32) {
+        multiply_step_fp32(place, a, b, step * gpu::kTileWords, sums);
+      } else {
+        multiply_step(place, a, b, step * gpu::kTileWords, sums);
       }
     }
   }
@@ -204,11 +178,12 @@ struct TileProduct {
   }
 
   template <class Epilogue>
-  __device__ static void finish(const Place& place, int64_t rows, int64_t cols, int64_t first_row,
-                                int64_t first_col, const Accumulators& sums,
-                                const Epilogue& epilogue) {
-    if (place.group > 0) return;
+  __device__ static float finish(const Place& place, int64_t rows, int64_t cols, int64_t first_row,
+                                 int64_t first_col, const Accumulators& sums,
+                                 const Epilogue& epilogue) {
+    if (place.group > 0) return 0.0f;
     const int g = place.lane / 4, t = place.lane % 4;
+    float total = 0.0f;
 #pragma unroll
     for (int m = 0; m < Config::kTilesM; ++m) {
 #pragma unroll
@@ -222,6 +197,7 @@ struct TileProduct {
           const int count = col + 1 < cols ? 2 : 1;
           row_sum += epilogue(row, col, count, sums[m][n][2 * half], sums[m][n][2 * half + 1]);
         }
+        total += row_sum;
         if constexpr (Epilogue::kSumsRows) {
           row_sum += __shfl_xor_sync(0xffffffffu, row_sum, 1);
           row_sum += __shfl_xor_sync(0xffffffffu, row_sum, 2);
@@ -231,31 +207,49 @@ struct TileProduct {
         }
       }
     }
+    return total;
   }
 
-  // `on_slice(a_tile)` is called for every slice of A once it has arrived, by all threads.
-  template <class Epilogue, class OnSlice>
-  __device__ static void run_tile(const Operand<T>& a, const Operand<T>& b, int64_t first_row,
-                                  int64_t first_col, const Epilogue& epilogue, OnSlice&& on_slice) {
+  // A part of k: slices of TileA::kInner numbers.
+  struct Slices {
+    int first, end;
+
+    __device__ explicit Slices(int64_t inner)
+        : first(0), end(static_cast<int>((inner + TileA::kInner - 1) / TileA::kInner)) {}
+    __device__ Slices(int first_slice, int end_slice) : first(first_slice), end(end_slice) {}
+  };
+
+  // The sums over these slices, in the first group of warps. `on_slice(a_tile)` is called for every
+  // slice of A once it has arrived, by all threads.
+  template <class A, class B, class OnSlice>
+  __device__ static void accumulate(const Place& place, const A& a, const B& b, int64_t first_row,
+                                    int64_t first_col, const Slices& slices, Accumulators& sums,
+                                    OnSlice&& on_slice) {
     ELBO_DYN_SHARED(T, shared);
-    const Place place;
-    Accumulators sums = {};
-    const int slices = static_cast<int>((a.inner + TileA::kInner - 1) / TileA::kInner);
 #pragma unroll
-    for (int slice = 0; slice < Config::kStages - 1; ++slice) {
-      request(a, b, first_row, first_col, slice, slices, shared);
+    for (int ahead = 0; ahead < Config::kStages - 1; ++ahead) {
+      request(a, b, first_row, first_col, slices.first + ahead, slices.end, shared);
     }
-    for (int slice = 0; slice < slices; ++slice) {
+    for (int slice = slices.first; slice < slices.end; ++slice) {
       gpu::wait_for_copies<Config::kStages - 2>();
       __syncthreads();  // this slice is there, and all have read the one whose place is taken next
-      request(a, b, first_row, first_col, slice + Config::kStages - 1, slices, shared);
+      request(a, b, first_row, first_col, slice + Config::kStages - 1, slices.end, shared);
       const T* stage = shared + slice % Config::kStages * kStageElements;
       on_slice(stage);
       multiply_slice(place, stage, stage + TileA::kElements, sums);
     }
     gpu::wait_for_copies<0>();
     if constexpr (Config::kWarpsK > 1) add_groups(place, reinterpret_cast<float*>(shared), sums);
-    finish(place, a.outer, b.outer, first_row, first_col, sums, epilogue);
+  }
+
+  // Returns the sum of what the epilogue returned to this thread.
+  template <class A, class B, class Epilogue, class OnSlice>
+  __device__ static float run_tile(const A& a, const B& b, int64_t first_row, int64_t first_col,
+                                   const Epilogue& epilogue, OnSlice&& on_slice) {
+    const Place place;
+    Accumulators sums = {};
+    accumulate(place, a, b, first_row, first_col, Slices(a.inner), sums, on_slice);
+    return finish(place, a.outer, b.outer, first_row, first_col, sums, epilogue);
   }
 };
 
@@ -278,21 +272,21 @@ int64_t row_parts(int64_t cols) {
 }
 
 // Block i owns tile (i / tiles along N, i % tiles along N).
-template <class T, class Config, Major MA, Major MB, class Epilogue>
+template <class T, class Config, class A, class B, class Epilogue>
 __global__ void __launch_bounds__(Config::kThreads)
-    tensor_gemm_kernel(Operand<T> a, Operand<T> b, Epilogue epilogue) {
+    tensor_gemm_kernel(A a, B b, Epilogue epilogue) {
   gpu::wait_for_previous();
   const int64_t across = (b.outer + Config::kCols - 1) / Config::kCols;
-  TileProduct<T, Config, MA, MB>::run_tile(a, b, blockIdx.x / across * Config::kRows,
-                                           blockIdx.x % across * Config::kCols, epilogue,
-                                           [](const T*) {});
+  TileProduct<T, Config, A::kMajor, B::kMajor>::run_tile(a, b, blockIdx.x / across * Config::kRows,
+                                                         blockIdx.x % across * Config::kCols,
+                                                         epilogue, [](const T*) {});
 }
 
-template <Major MA, Major MB, class T, class Epilogue>
-void tensor_gemm(const Exec& exec, const Operand<T>& a, const Operand<T>& b,
+template <class T, Major MA, Major MB, class Epilogue>
+void tensor_gemm(const Exec& exec, const Operand<T, MA>& a, const Operand<T, MB>& b,
                  const Epilogue& epilogue) {
   const auto run = [&]<class Config>(Config) {
-    gpu::launch(tensor_gemm_kernel<T, Config, MA, MB, Epilogue>,
+    gpu::launch(tensor_gemm_kernel<T, Config, Operand<T, MA>, Operand<T, MB>, Epilogue>,
                 static_cast<unsigned>(tiles_of<Config>(a.outer, b.outer)), Config::kThreads,
                 TileProduct<T, Config, MA, MB>::kSharedBytes, gpu::overlapping(exec), a, b,
                 epilogue);

@@ -12,7 +12,7 @@ namespace {
 // Of one layer's weight gradient: dW [out, in] = dy^T x, with k running over the batch.
 template <class T>
 struct WeightProblem {
-  Operand<T> dy, x;
+  Operand<T, Major::outer> dy, x;
   WeightEpilogue epilogue;
   float* dbias;  // null: not wanted
   bool add_bias;
@@ -89,9 +89,8 @@ void launch_likelihood(const Exec& exec, const LikelihoodLayer<T, Target>& args)
       .logvar = logvar,
       .precision = math::exp(-logvar),
       .wide = pairs_are_wide(args.doutput, args.out)};
-  tensor_gemm<Major::inner, Major::inner>(
-      exec, make_operand<Major::inner>(args.x, args.batch, args.in),
-      make_operand<Major::inner>(args.weight, args.out, args.in), epilogue);
+  tensor_gemm(exec, make_operand<Major::inner>(args.x, args.batch, args.in),
+              make_operand<Major::inner>(args.weight, args.out, args.in), epilogue);
 }
 
 }  // namespace
@@ -101,32 +100,20 @@ namespace elbo::tensor_core {
 
 using cuda::Major;
 using cuda::make_operand;
-using cuda::pairs_are_wide;
 
 template <class T>
 void linear_forward(const Exec& exec, const BasicLinearForward<T>& args) {
   T* pre = needs_pre_activation(args.activation) ? static_cast<T*>(args.aux) : nullptr;
-  const bool wide = pairs_are_wide(args.y, args.out) && pairs_are_wide(pre, args.out);
-  cuda::tensor_gemm<Major::inner, Major::inner>(
-      exec, make_operand<Major::inner>(args.x, args.batch, args.in),
-      make_operand<Major::inner>(args.weight, args.out, args.in),
-      cuda::ForwardEpilogue<T>{args.bias, args.y, pre, args.out, args.activation, wide});
+  cuda::tensor_gemm(exec, make_operand<Major::inner>(args.x, args.batch, args.in),
+                    make_operand<Major::inner>(args.weight, args.out, args.in),
+                    cuda::make_forward_epilogue(args.bias, args.y, pre, args.out, args.activation));
 }
 
 template <class T>
 void linear_backward_data(const Exec& exec, const BasicLinearBackwardData<T>& args) {
-  const auto* input = args.input;
-  const T* kept = nullptr;
-  if (input && input->activation != Activation::identity) {
-    kept = needs_pre_activation(input->activation) ? static_cast<const T*>(input->aux) : input->y;
-  }
-  const bool wide = pairs_are_wide(args.dx, args.in) && pairs_are_wide(kept, args.in);
-  cuda::tensor_gemm<Major::inner, Major::outer>(
-      exec, make_operand<Major::inner>(args.dy, args.batch, args.out),
-      make_operand<Major::outer>(args.weight, args.in, args.out),
-      cuda::DataEpilogue<T>{args.dx, kept, args.in,
-                            input ? input->activation : Activation::identity,
-                            args.mode == GradMode::add, wide});
+  cuda::tensor_gemm(exec, make_operand<Major::inner>(args.dy, args.batch, args.out),
+                    make_operand<Major::outer>(args.weight, args.in, args.out),
+                    cuda::make_data_epilogue(args.dx, args.in, args.mode, args.input));
 }
 
 template <class T>

@@ -1,0 +1,20 @@
+// The products of kernels/conv_backends.h by our own kernels (CUDA only). Private to kernels/: callers
+// use conv2d.h and conv_likelihood.h.
+//
+// T is float or bf16. exec.products says whether float goes to the tensor cores as TF32 or is multiplied
+// as it is; bf16 always goes to the tensor cores. Sums, biases and weight gradients are fp32.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/conv_backends.h"
+
+namespace elbo::tensor_core {
+
+template <class T>
+void convolve(const Exec& exec, const ConvProduct<T>& product);
+
+template <class T>
+void conv_weight_gradient(const Exec& exec, const ConvWeightProduct<T>& product);
+
+}  // namespace elbo::tensor_core
