@@ -136,7 +136,7 @@ void with_unit(const Exec& exec, F&& f) {
 
 // Block i owns tile i / phases of phase i % phases: what neighbours gather overlaps.
 template <class T, class Config, Unit U, class Direction, class Epilogue>
-__global__ void __launch_bounds__(Config::kThreads)
+__global__ void __launch_bounds__(Config::kThreads, kResidentBlocks)
     conv_kernel(Direction direction, Epilogue epilogue) {
   gpu::wait_for_previous();
   using Product = TileProduct<T, Config, Major::inner, Direction::kWeightMajor, U>;

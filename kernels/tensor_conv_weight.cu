@@ -73,7 +73,7 @@ struct WeightTile {
 // Block i owns part i % parts of tile i / parts. The blocks of the first column of tiles also sum the
 // columns of dy, thread by column, as its slices come by in shared memory: in fp32, unrounded.
 template <class T, class Config, Unit U>
-__global__ void __launch_bounds__(Config::kThreads)
+__global__ void __launch_bounds__(Config::kThreads, kResidentBlocks)
     conv_weight_kernel(Operand<T, Major::outer> features, Gather<T, Major::outer> image,
                        WeightEpilogue epilogue, BiasSums bias, SplitSums split) {
   gpu::wait_for_previous();

@@ -271,9 +271,13 @@ int64_t row_parts(int64_t cols) {
   return (cols + Config::kCols - 1) / Config::kCols * Config::kWarpsN;
 }
 
+// That a multiprocessor has room for, said to the compiler: left to itself it keeps to 64 registers,
+// and spills where it would have 128.
+inline constexpr int kResidentBlocks = 2;
+
 // Block i owns tile (i / tiles along N, i % tiles along N).
 template <class T, class Config, class A, class B, class Epilogue>
-__global__ void __launch_bounds__(Config::kThreads)
+__global__ void __launch_bounds__(Config::kThreads, kResidentBlocks)
     tensor_gemm_kernel(A a, B b, Epilogue epilogue) {
   gpu::wait_for_previous();
   const int64_t across = (b.outer + Config::kCols - 1) / Config::kCols;

@@ -28,7 +28,7 @@ struct WeightProblems {
 // Block i owns tile i of all layers' tiles in a row. The blocks of a layer's first column of tiles also
 // sum the columns of dy, thread by column, as its slices come by in shared memory: in fp32, unrounded.
 template <class T, class Config>
-__global__ void __launch_bounds__(Config::kThreads)
+__global__ void __launch_bounds__(Config::kThreads, kResidentBlocks)
     tensor_weight_gradients_kernel(WeightProblems<T> problems) {
   gpu::wait_for_previous();
   using Product = TileProduct<T, Config, Major::outer, Major::outer>;
