@@ -7,6 +7,7 @@
 #include "kernels/likelihood_layer.h"
 #include "kernels/linear.h"
 #include "tests/kernels/linear_oracle.h"
+#include "tests/kernels/storage_format.h"
 #include "tests/support/device.h"
 
 namespace elbo {
@@ -17,35 +18,6 @@ using oracle::Matrix;
 using oracle::Numbers;
 
 constexpr GradMode kModes[] = {GradMode::write, GradMode::add};
-
-template <class T>
-struct Format;
-template <>
-struct Format<float> {
-  static constexpr double kStored = 0;  // relative error of a stored result, beside that of its sum
-  static float round(float v) {
-    const uint32_t u = std::bit_cast<uint32_t>(v) & ~0x1fffu;  // 10 bits of mantissa
-    return std::bit_cast<float>(u);
-  }
-};
-template <>
-struct Format<bf16> {
-  static constexpr double kStored = 0x1p-8;  // half a unit in the last of 8 bits, and room for sums
-  static float round(float v) { return to_float(from_float<bf16>(v)); }
-};
-
-template <class T>
-std::vector<T> stored(const std::vector<float>& values) {
-  std::vector<T> out;
-  for (const float v : values) out.push_back(from_float<T>(v));
-  return out;
-}
-template <class T>
-std::vector<float> floats(const std::vector<T>& values) {
-  std::vector<float> out;
-  for (const T v : values) out.push_back(to_float(v));
-  return out;
-}
 
 // Around the edges of tiles, slices and vectors; batches of one; narrow layers; and two that have
 // enough tiles for the large configuration: 15 x 9 forward and 10 x 14 for weights.
@@ -69,24 +41,6 @@ class TensorLinearTest : public DeviceTest {
   }
 
   template <class T>
-  std::vector<float> numbers(Numbers& source, int64_t count) {
-    std::vector<float> values = source(count);
-    for (float& v : values) v = Format<T>::round(v);
-    return values;
-  }
-
-  // Results near zero keep the error of their sum.
-  template <class T>
-  static void expect_near(const std::vector<float>& got, const Matrix& want,
-                          const std::string& what) {
-    Matrix widened = want;
-    for (size_t i = 0; i < want.value.size(); ++i) {
-      widened.magnitude[i] += std::abs(want.value[i]) * Format<T>::kStored / oracle::kTolerance;
-    }
-    oracle::expect_near(got, widened, what);
-  }
-
-  template <class T>
   void check_forward();
   template <class T>
   void check_backward_data();
@@ -100,7 +54,8 @@ template <class T>
 void TensorLinearTest::check_forward() {
   Numbers source(1);
   for (const LinearShape& s : kShapes) {
-    const auto x = numbers<T>(source, s.batch * s.in), w = numbers<T>(source, s.in * s.out);
+    const auto x = exact_numbers<T>(source, s.batch * s.in),
+               w = exact_numbers<T>(source, s.in * s.out);
     const auto bias = source(s.out);
     const DeviceBuffer<T> xd(device(), stored<T>(x)), wd(device(), stored<T>(w));
     const DeviceBuffer<float> bd(device(), bias);
@@ -131,9 +86,9 @@ void TensorLinearTest::check_forward() {
           want.magnitude[i] +=
               1.13 * std::abs(pre.value[i]) * Format<T>::kStored / oracle::kTolerance;
         }
-        expect_near<T>(floats(aux.download()), pre, what + ", kept");
+        expect_stored_near<T>(floats(aux.download()), pre, what + ", kept");
       }
-      expect_near<T>(floats(y.download()), want, what);
+      expect_stored_near<T>(floats(y.download()), want, what);
     }
   }
 }
@@ -142,8 +97,10 @@ template <class T>
 void TensorLinearTest::check_backward_data() {
   Numbers source(2);
   for (const LinearShape& s : kShapes) {
-    const auto dy = numbers<T>(source, s.batch * s.out), w = numbers<T>(source, s.in * s.out);
-    const auto kept = numbers<T>(source, s.batch * s.in), old = numbers<T>(source, s.batch * s.in);
+    const auto dy = exact_numbers<T>(source, s.batch * s.out),
+               w = exact_numbers<T>(source, s.in * s.out);
+    const auto kept = exact_numbers<T>(source, s.batch * s.in),
+               old = exact_numbers<T>(source, s.batch * s.in);
     const DeviceBuffer<T> dyd(device(), stored<T>(dy)), wd(device(), stored<T>(w));
     const DeviceBuffer<T> keptd(device(), stored<T>(kept));
     const Matrix plain = oracle::backward_data(s, dy, w);
@@ -163,10 +120,10 @@ void TensorLinearTest::check_backward_data() {
       return floats(dx.download());
     };
     const std::string what = oracle::to_string(s);
-    expect_near<T>(run(GradMode::write, nullptr), plain, what);
+    expect_stored_near<T>(run(GradMode::write, nullptr), plain, what);
     Matrix sum = plain;
     oracle::add_to(sum, old);
-    expect_near<T>(run(GradMode::add, nullptr), sum, what + ", added");
+    expect_stored_near<T>(run(GradMode::add, nullptr), sum, what + ", added");
     for (const Activation activation : activations(s)) {
       BasicInputActivation<T> input{};
       input.activation = activation;
@@ -183,7 +140,8 @@ void TensorLinearTest::check_backward_data() {
         want.value[i] *= slope;
         want.magnitude[i] *= std::max(1.0, std::abs(slope));
       }
-      expect_near<T>(run(GradMode::write, &input), want, what + " " + activation_name(activation));
+      expect_stored_near<T>(run(GradMode::write, &input), want,
+                            what + " " + activation_name(activation));
     }
   }
 }
@@ -200,7 +158,8 @@ void TensorLinearTest::check_backward_weights() {
     std::vector<Matrix> want;
     std::vector<BasicLinearBackwardWeight<T>> layers;
     for (const LinearShape& s : shapes) {
-      const auto x = numbers<T>(source, s.batch * s.in), dy = numbers<T>(source, s.batch * s.out);
+      const auto x = exact_numbers<T>(source, s.batch * s.in),
+                 dy = exact_numbers<T>(source, s.batch * s.out);
       const auto old = source(s.in * s.out), old_bias = source(s.out);
       operands.emplace_back(device(), stored<T>(x));
       operands.emplace_back(device(), stored<T>(dy));
@@ -350,7 +309,7 @@ void TensorLinearTest::check_likelihood(Likelihood likelihood) {
   Numbers source(4);
   for (const LinearShape& s : kShapes) {
     // Outputs of unit size: at 30 the oracle's logarithm of a sigmoid would have no digit left.
-    auto x = numbers<T>(source, s.batch * s.in), w = numbers<T>(source, s.in * s.out);
+    auto x = exact_numbers<T>(source, s.batch * s.in), w = exact_numbers<T>(source, s.in * s.out);
     for (float& v : w) v = Format<T>::round(v / std::sqrt(static_cast<float>(s.in)));
     const auto bias = source(s.out), raw = source(s.batch * s.out), weights = source(s.batch);
     std::vector<Target> targets;
@@ -392,7 +351,7 @@ void TensorLinearTest::check_likelihood(Likelihood likelihood) {
       losses.magnitude[row] += std::abs(loss.value) + output.magnitude[i] * std::abs(loss.slope);
     }
     const std::string what = oracle::to_string(s);
-    expect_near<T>(floats(doutput.download()), slopes, what + ", doutput");
+    expect_stored_near<T>(floats(doutput.download()), slopes, what + ", doutput");
     std::vector<float> sums(s.batch, 0.0f);
     const std::vector<float> partial = nll.download();
     for (int64_t i = 0; i < parts * s.batch; ++i) sums[i % s.batch] += partial[i];
