@@ -41,6 +41,19 @@ LayerWeights add_conv(ParamStore& params, InitKind kind, const std::string& name
   return layer;
 }
 
+// Of the channels of a picture, or of every value of a vector, which may be pixels.
+NormParams add_norm(ParamStore& params, const std::string& name, const LayerPlan& plan) {
+  const ImageSize& size = plan.out.size;
+  const int64_t channels = plan.out.flat ? size.size() : size.channels;
+  if (plan.out.flat && size.pixels() > 1 && size.channels > 1) {
+    throw_error(ErrorCode::usage, "layer \"", plan.spec.text,
+                "\": the values of a picture cannot be normalised as a vector; normalise the "
+                "layer before or after it");
+  }
+  return plan.spec.norm == NormKind::batch ? add_batch_norm(params, name, channels)
+                                           : add_group_norm(params, name, channels);
+}
+
 }  // namespace
 
 LayerWeights add_linear(ParamStore& params, InitKind kind, const std::vector<std::string>& names,
@@ -86,14 +99,14 @@ Network::Network(ParamStore& params, std::vector<LayerPlan> plans, const std::st
     : params_(&params) {
   int64_t module = 0;
   size_t named = 0;
+  const auto next_module = [&] { return concat(prefix, ".", module++); };
   const auto next_name = [&] {
-    const std::string name = named < names.size() ? names[named] : concat(prefix, ".", module);
-    ++named, ++module;
-    return name;
+    const std::string name = next_module();
+    return named < names.size() ? names[named++] : name;
   };
   for (LayerPlan& plan : plans) {
     module += plan.flattens + plan.unflattens;
-    Layer layer{.plan = plan, .weights = {}};
+    Layer layer{.plan = plan, .weights = {}, .norm = {}};
     switch (plan.spec.kind) {
       case LayerKind::linear:
         layer.weights = add_linear(params, init, {next_name()}, plan.in, plan.out);
@@ -103,10 +116,12 @@ Network::Network(ParamStore& params, std::vector<LayerPlan> plans, const std::st
         layer.weights = add_conv(params, init, next_name(), plan);
         break;
       case LayerKind::reshape:
+      case LayerKind::norm:
         break;
       default:
         throw_error(ErrorCode::usage, "layer \"", plan.spec.text, "\" is not available yet");
     }
+    if (plan.spec.norm != NormKind::none) layer.norm = add_norm(params, next_module(), plan);
     module += plan.spec.activation != Activation::identity;
     layers_.push_back(std::move(layer));
   }
@@ -117,17 +132,29 @@ bool Network::is_plain_linear(size_t i) const {
          plan(i).spec.norm == NormKind::none;
 }
 
+Tensor Network::normalise(Tape& tape, const Layer& layer, const Tensor& x) const {
+  const LayerSpec& spec = layer.plan.spec;
+  if (spec.norm == NormKind::batch) {
+    return batch_norm(tape, *params_, x, layer.norm,
+                      {.training = tape.recording(), .activation = spec.activation});
+  }
+  return group_norm(tape, *params_, x, layer.norm,
+                    {.groups = spec.groups, .activation = spec.activation});
+}
+
 Tensor Network::apply(Tape& tape, const Layer& layer, const Tensor& x) const {
   const LayerSpec& spec = layer.plan.spec;
   const LayerWeights& w = layer.weights;
+  const Activation activation =
+      spec.norm == NormKind::none ? spec.activation : Activation::identity;
   switch (spec.kind) {
     case LayerKind::linear:
-      return linear(tape, *params_, x, w.weight, &w.bias, spec.activation);
+      return linear(tape, *params_, x, w.weight, &w.bias, activation);
     case LayerKind::conv:
-      return conv2d(tape, *params_, x, w.weight, &w.bias, spec.window, spec.activation);
+      return conv2d(tape, *params_, x, w.weight, &w.bias, spec.window, activation);
     case LayerKind::conv_transpose:
       return conv_transpose2d(tape, *params_, x, w.weight, &w.bias, spec.window,
-                              spec.output_padding.value_or(OutputPadding{}), spec.activation);
+                              spec.output_padding.value_or(OutputPadding{}), activation);
     default:
       return x;
   }
@@ -138,6 +165,7 @@ Tensor Network::run(Tape& tape, Tensor x, size_t first, size_t last) const {
     const Layer& layer = layers_[i];
     const Tape::Scope scope(tape, layer.weights.label.c_str());
     x = apply(tape, layer, view_as(tape, x, layer.plan.in));
+    if (layer.plan.spec.norm != NormKind::none) x = normalise(tape, layer, x);
     x = view_as(tape, x, layer.plan.out);
   }
   return x;

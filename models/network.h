@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "engine/ops/latent_op.h"
+#include "engine/ops/norm_op.h"
 #include "engine/param_store.h"
 #include "engine/tape.h"
 #include "models/network_plan.h"
@@ -38,7 +39,8 @@ class Network {
   const LayerWeights& weights(size_t i) const { return layers_[i].weights; }
 
   // Layers [first, last) of x. Pictures are [B, H, W, C], vectors [B, D]; x may be either form of the
-  // same values.
+  // same values. Batch normalisation takes the batch's statistics while the tape records, which is to
+  // say in training, and its running ones otherwise.
   Tensor run(Tape& tape, Tensor x, size_t first, size_t last) const;
   Tensor run(Tape& tape, const Tensor& x) const { return run(tape, x, 0, size()); }
 
@@ -49,9 +51,11 @@ class Network {
   struct Layer {
     LayerPlan plan;
     LayerWeights weights;
+    NormParams norm;
   };
 
   Tensor apply(Tape& tape, const Layer& layer, const Tensor& x) const;
+  Tensor normalise(Tape& tape, const Layer& layer, const Tensor& x) const;
 
   ParamStore* params_;
   std::vector<Layer> layers_;

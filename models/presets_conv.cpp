@@ -46,8 +46,52 @@ Preset burgess64() {
   return preset;
 }
 
+// The convolutional encoder and decoder of the MNIST benchmark in pythae (Chadebec et al. 2022,
+// arXiv:2206.08309).
+Preset conv_mnist() {
+  Preset preset = conv_preset(
+      "conv-mnist", "large convolutional VAE for 28 x 28 images, as in pythae's MNIST benchmark",
+      {"conv 128 k4 s2 bn relu", "conv 256 k4 s2 bn relu", "conv 512 k4 s2 bn relu",
+       "conv 1024 k4 s2 bn relu"},
+      {"linear 16384", "reshape 1024x4x4", "convt 512 k3 s2 bn relu", "convt 256 k3 s2 bn relu",
+       "convt image k3 s2"},
+      16);
+  preset.config.train.batch_size = 100;
+  preset.config.train.learning_rate.base = 1e-4f;
+  return preset;
+}
+
+// VanillaVAE of PyTorch-VAE (Subramanian 2020), whose tanh and [-1, 1] here are a mean in [0, 1].
+Preset vanilla64() {
+  Preset preset = conv_preset(
+      "vanilla64", "batch-normalised VAE for 64 x 64 photographs, as PyTorch-VAE's VanillaVAE",
+      {"conv 32 k3 s2 bn leaky_relu", "conv 64 k3 s2 bn leaky_relu", "conv 128 k3 s2 bn leaky_relu",
+       "conv 256 k3 s2 bn leaky_relu", "conv 512 k3 s2 bn leaky_relu"},
+      {"linear flat", "convt 256 k3 s2 bn leaky_relu", "convt 128 k3 s2 bn leaky_relu",
+       "convt 64 k3 s2 bn leaky_relu", "convt 32 k3 s2 bn leaky_relu",
+       "convt 32 k3 s2 bn leaky_relu", "conv image k3"},
+      128);
+  RunConfig& config = preset.config;
+  config.model.likelihood = Likelihood::gaussian;
+  config.train.batch_size = 64;
+  config.train.learning_rate.base = 5e-3f;
+  return preset;
+}
+
+// The network of conv32 without sampling: what lectures compare a VAE with.
+Preset conv_ae() {
+  Preset preset = conv32();
+  preset.name = preset.config.preset = "conv-ae";
+  preset.summary = "plain convolutional autoencoder with the network of conv32";
+  preset.config.model.kind = ModelKind::conv_ae;
+  preset.config.model.latent_dim = 32;
+  return preset;
+}
+
 }  // namespace
 
-std::vector<Preset> convolutional_presets() { return {conv32(), burgess64()}; }
+std::vector<Preset> convolutional_presets() {
+  return {conv32(), conv_mnist(), burgess64(), vanilla64(), conv_ae()};
+}
 
 }  // namespace elbo

@@ -135,7 +135,9 @@ int64_t parameters_of(const char* preset, const ImageSize& image) {
 TEST(Presets, HaveAsManyParametersAsInPyTorch) {
   EXPECT_EQ(parameters_of("mlp-mnist", {28, 28, 1}), 652824);
   EXPECT_EQ(parameters_of("conv32", {32, 32, 3}), 1119811);
+  EXPECT_EQ(parameters_of("conv-mnist", {28, 28, 1}), 17232033);
   EXPECT_EQ(parameters_of("burgess64", {64, 64, 3}), 766295);
+  EXPECT_EQ(parameters_of("vanilla64", {64, 64, 3}), 3937635);
 }
 
 }  // namespace
