@@ -54,11 +54,38 @@ def batch_norm():
               dbeta=layer.bias.grad, running_mean=layer.running_mean, running_var=layer.running_var)
 
 
+def upsample():
+    cases = {}
+    for mode, out in (("nearest", (5, 3)), ("bilinear", (4, 7)), ("bilinear", (2, 1))):
+        x = numbers(1, 3, 2, 1, seed=5).requires_grad_()
+        extra = {"align_corners": False} if mode == "bilinear" else {}
+        y = nhwc(F.interpolate(nchw(x), size=out, mode=mode, **extra))
+        y.backward(numbers(*y.shape, seed=6))
+        cases[f"{mode}_{out[0]}x{out[1]}"] = y
+        cases[f"{mode}_{out[0]}x{out[1]}_dx"] = x.grad
+    namespace("upsample", "F.interpolate of x [1, 3, 2, 1] NHWC; dy are numbers(..., seed=6)",
+              x=numbers(1, 3, 2, 1, seed=5), dy=numbers(4 * 7, seed=6), **cases)
+
+
+def avg_pool():
+    cases = {}
+    for k, s, p, include in ((3, 2, 1, True), (3, 2, 1, False), (2, 1, 0, True), (4, 3, 2, False)):
+        x = numbers(1, 5, 4, 1, seed=7).requires_grad_()
+        y = nhwc(F.avg_pool2d(nchw(x), k, s, p, count_include_pad=include))
+        y.backward(numbers(*y.shape, seed=8))
+        name = f"k{k}_s{s}_p{p}_{'padded' if include else 'inside'}"
+        cases[name], cases[name + "_dx"] = y, x.grad
+    namespace("avg_pool", "F.avg_pool2d of x [1, 5, 4, 1] NHWC; dy are numbers(..., seed=8)",
+              x=numbers(1, 5, 4, 1, seed=7), dy=numbers(4 * 3, seed=8), **cases)
+
+
 def main():
     print("// Made by torch_layers.py with PyTorch "
           f"{torch.__version__.split('+')[0]}, in double; do not edit.\n#pragma once\n"
           "\n// clang-format off\nnamespace elbo::golden {")
     batch_norm()
+    upsample()
+    avg_pool()
     print("\n}  // namespace elbo::golden\n// clang-format on")
 
 

@@ -2,6 +2,7 @@
 
 #include "engine/ops/basis_op.h"
 #include "engine/ops/norm_op.h"
+#include "engine/ops/resample_op.h"
 
 namespace elbo {
 namespace {
@@ -129,6 +130,36 @@ OpEntry flatten_entry() {
   return entry;
 }
 
+OpEntry resample_entry(const std::string& op, Tensor (*apply)(Tape&, const Tensor&)) {
+  OpEntry entry{op, {}};
+  for (const Shape& shape : {Shape{0, 3, 4, 2}, Shape{2, 3, 4, 1}, Shape{1, 4, 3, 5}}) {
+    OpCase sample;
+    sample.name = shape_name(shape);
+    sample.leaves = {shape};
+    sample.run = [apply](OpInputs& in) {
+      return OpOutputs{{apply(in.tape, in.leaves[0]), apply(in.tape, in.leaves[0])}, {}};
+    };
+    entry.cases.push_back(sample);
+  }
+  return entry;
+}
+
+std::vector<OpEntry> resample_entries() {
+  return {resample_entry("upsample",
+                         [](Tape& tape, const Tensor& x) {
+                           return upsample(tape, x, Upsampling::bilinear, 5, 7);
+                         }),
+          resample_entry("upsample_by",
+                         [](Tape& tape, const Tensor& x) {
+                           return upsample_by(tape, x, Upsampling::nearest, 3);
+                         }),
+          resample_entry("avg_pool2d",
+                         [](Tape& tape, const Tensor& x) {
+                           return avg_pool2d(tape, x, {.kernel = 3, .stride = 2, .padding = 1});
+                         }),
+          resample_entry("global_avg_pool", global_avg_pool)};
+}
+
 }  // namespace
 
 std::vector<OpEntry> picture_ops() {
@@ -136,6 +167,7 @@ std::vector<OpEntry> picture_ops() {
   entries.push_back(flatten_entry());
   entries.push_back(batch_norm_entry());
   entries.push_back(group_norm_entry());
+  for (OpEntry& entry : resample_entries()) entries.push_back(std::move(entry));
   return entries;
 }
 
