@@ -1,5 +1,6 @@
 #include "tests/support/op_table_pictures.h"
 
+#include "engine/ops/attention_op.h"
 #include "engine/ops/basis_op.h"
 #include "engine/ops/norm_op.h"
 #include "engine/ops/resample_op.h"
@@ -160,6 +161,28 @@ std::vector<OpEntry> resample_entries() {
           resample_entry("global_avg_pool", global_avg_pool)};
 }
 
+OpEntry attention_entry() {
+  OpEntry entry{"attention", {}};
+  for (const Shape& shape :
+       {Shape{0, 2, 2, 3}, Shape{1, 1, 1, 1}, Shape{2, 2, 2, 3}, Shape{2, 3, 2}, Shape{1, 5, 7}}) {
+    OpCase sample;
+    sample.name = shape_name(shape);
+    sample.leaves = {shape, shape, shape};
+    sample.run = [](OpInputs& in) {
+      return OpOutputs{{attention(in.tape, in.leaves[0], in.leaves[1], in.leaves[2])}, {}};
+    };
+    entry.cases.push_back(sample);
+    sample.name += "_of_itself";  // three contributions to one gradient
+    sample.leaves.resize(1);
+    sample.run = [](OpInputs& in) {
+      const Tensor& x = in.leaves[0];
+      return OpOutputs{{attention(in.tape, x, x, x)}, {}};
+    };
+    entry.cases.push_back(sample);
+  }
+  return entry;
+}
+
 }  // namespace
 
 std::vector<OpEntry> picture_ops() {
@@ -167,6 +190,7 @@ std::vector<OpEntry> picture_ops() {
   entries.push_back(flatten_entry());
   entries.push_back(batch_norm_entry());
   entries.push_back(group_norm_entry());
+  entries.push_back(attention_entry());
   for (OpEntry& entry : resample_entries()) entries.push_back(std::move(entry));
   return entries;
 }
