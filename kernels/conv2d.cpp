@@ -23,33 +23,6 @@ constexpr Names kConv{"conv2d_forward", "conv2d_backward_data", "conv2d_backward
 constexpr Names kTranspose{"conv_transpose2d_forward", "conv_transpose2d_backward_data",
                            "conv_transpose2d_backward_weight"};
 
-// Along one axis: every window lies within the padded image, or the two grids have nothing to do with
-// each other.
-bool belong_together(int64_t image, int64_t features, int64_t kernel, int64_t stride,
-                     int64_t padding, int64_t dilation) {
-  return image >= 1 && features >= 1 &&
-         (features - 1) * stride + dilation * (kernel - 1) < image + 2 * padding;
-}
-
-void check_geometry(const char* op, const ConvGeometry& g) {
-  const ConvWindow& w = g.window;
-  const bool sensible = g.batch >= 0 && g.image.channels >= 1 && g.features.channels >= 1 &&
-                        w.kernel_h >= 1 && w.kernel_w >= 1 && w.stride_h >= 1 && w.stride_w >= 1 &&
-                        w.dilation_h >= 1 && w.dilation_w >= 1 && w.padding_h >= 0 &&
-                        w.padding_w >= 0 &&
-                        belong_together(g.image.height, g.features.height, w.kernel_h, w.stride_h,
-                                        w.padding_h, w.dilation_h) &&
-                        belong_together(g.image.width, g.features.width, w.kernel_w, w.stride_w,
-                                        w.padding_w, w.dilation_w);
-  ELBO_CHECK(sensible, op, ": impossible geometry ", g.to_string());
-}
-
-void check_operand(const Exec& exec, const char* op, const char* name, const void* data) {
-  ELBO_CHECK(data, op, ": ", name, " is null");
-  ELBO_CHECK(!exec.on_cuda() || reinterpret_cast<uintptr_t>(data) % 16 == 0, op, ": ", name,
-             " is not 16-byte aligned");
-}
-
 template <class T>
 void check_type(const Exec& exec, const char* op) {
   if constexpr (std::is_same_v<T, bf16>) {
@@ -85,11 +58,11 @@ void weight_gradient(const Exec& exec, const ConvWeightProduct<T>& product) {
 template <class T>
 void forward(const Exec& exec, const char* op, ConvTowards towards, const BasicConvForward<T>& a) {
   check_type<T>(exec, op);
-  check_geometry(op, a.geometry);
+  check_conv_geometry(op, a.geometry);
   if (a.geometry.batch == 0) return;
-  check_operand(exec, op, "x", a.x);
-  check_operand(exec, op, "weight", a.weight);
-  check_operand(exec, op, "y", a.y);
+  check_conv_operand(exec, op, "x", a.x);
+  check_conv_operand(exec, op, "weight", a.weight);
+  check_conv_operand(exec, op, "y", a.y);
   T* pre = needs_pre_activation(a.activation) ? static_cast<T*>(a.aux) : nullptr;
   convolve(exec, ConvProduct<T>{.geometry = a.geometry,
                                 .towards = towards,
@@ -117,7 +90,7 @@ template <class T>
 void backward_data(const Exec& exec, const char* op, ConvTowards towards,
                    const BasicConvBackwardData<T>& a) {
   check_type<T>(exec, op);
-  check_geometry(op, a.geometry);
+  check_conv_geometry(op, a.geometry);
   check_input(op, a);
   if (a.geometry.batch == 0) {
     const ImageSize& x = towards == ConvTowards::image ? a.geometry.image : a.geometry.features;
@@ -126,9 +99,9 @@ void backward_data(const Exec& exec, const char* op, ConvTowards towards,
     }
     return;
   }
-  check_operand(exec, op, "dy", a.dy);
-  check_operand(exec, op, "weight", a.weight);
-  check_operand(exec, op, "dx", a.dx);
+  check_conv_operand(exec, op, "dy", a.dy);
+  check_conv_operand(exec, op, "weight", a.weight);
+  check_conv_operand(exec, op, "dx", a.dx);
   convolve(exec, ConvProduct<T>{.geometry = a.geometry,
                                 .towards = towards,
                                 .in = a.dy,
@@ -142,8 +115,8 @@ template <class T>
 void backward_weight(const Exec& exec, const char* op, ConvTowards dy_side,
                      const BasicConvBackwardWeight<T>& a) {
   check_type<T>(exec, op);
-  check_geometry(op, a.geometry);
-  check_operand(exec, op, "dweight", a.dweight);
+  check_conv_geometry(op, a.geometry);
+  check_conv_operand(exec, op, "dweight", a.dweight);
   const bool dy_is_features = dy_side == ConvTowards::features;
   const ConvWeightProduct<T> product{.geometry = a.geometry,
                                      .image = dy_is_features ? a.x : a.dy,
@@ -162,8 +135,8 @@ void backward_weight(const Exec& exec, const char* op, ConvTowards dy_side,
     }
     return;
   }
-  check_operand(exec, op, "x", a.x);
-  check_operand(exec, op, "dy", a.dy);
+  check_conv_operand(exec, op, "x", a.x);
+  check_conv_operand(exec, op, "dy", a.dy);
   weight_gradient(exec, product);
 }
 

@@ -53,6 +53,10 @@ struct ConvWeightProduct {
   }
 };
 
+// What every entry checks first: elbo::Error naming `op`.
+void check_conv_geometry(const char* op, const ConvGeometry& geometry);
+void check_conv_operand(const Exec& exec, const char* op, const char* name, const void* data);
+
 // For backends whose products do nothing but multiply: what ConvProduct asks for behind them, the sums
 // being in product.out. T is float or double.
 template <class T>

@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "kernels/conv_backends.h"
+#include "kernels/conv_likelihood.h"
 
 namespace elbo::tensor_core {
 
@@ -16,5 +17,9 @@ void convolve(const Exec& exec, const ConvProduct<T>& product);
 
 template <class T>
 void conv_weight_gradient(const Exec& exec, const ConvWeightProduct<T>& product);
+
+template <class T, class Target>
+void conv_likelihood(const Exec& exec, ConvTowards towards, const ConvLikelihood<T, Target>& args);
+int64_t conv_likelihood_parts(const ConvGeometry& geometry, ConvTowards towards);
 
 }  // namespace elbo::tensor_core

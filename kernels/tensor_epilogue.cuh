@@ -158,34 +158,51 @@ __device__ float likelihood_slope(float output, float target, float precision) {
   }
 }
 
-// The decoder's output v + bias exists in registers only: what is stored is its gradient, and the loss
-// as one sum per row and warp column.
+// The decoder's output v + bias exists in registers only: what is stored is its gradient, times `scale`,
+// and what is returned the loss.
 template <Likelihood Kind, class T, class Target>
-struct LikelihoodEpilogue {
-  static constexpr bool kSumsRows = true;
+struct LikelihoodTerms {
   const float* bias;
   const Target* target;
   T* doutput;
-  float* nll;
-  LossWeight weight;
-  int64_t batch, dim;
   float logvar, precision;
   bool wide;
 
-  __device__ float operator()(int64_t row, int64_t col, int count, float v0, float v1) const {
-    const int64_t at = row * dim + col;
-    const float scale = weight.at(row);
+  __device__ float at(int64_t index, int64_t col, int count, float scale, float v0,
+                      float v1) const {
     float v[2] = {v0, v1}, loss = 0.0f;
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
       if (i >= count) break;
       const float output = v[i] + (bias ? bias[col + i] : 0.0f);
-      const float wanted = target_value<float>(target[at + i]);
+      const float wanted = target_value<float>(target[index + i]);
       loss += likelihood_term<Kind>(output, wanted, logvar);
       v[i] = scale * likelihood_slope<Kind>(output, wanted, precision);
     }
-    store_pair(doutput + at, count, wide, v);
+    store_pair(doutput + index, count, wide, v);
     return loss;
+  }
+};
+
+// Of LikelihoodLayer or ConvLikelihood, `dim` being the length of a row of the output.
+template <Likelihood Kind, class T, class Target, template <class, class> class Args>
+LikelihoodTerms<Kind, T, Target> make_likelihood_terms(const Args<T, Target>& args, int64_t dim) {
+  const float logvar = formulas::bounded_logvar(args.log_variance);
+  return {args.bias, args.target,        args.doutput,
+          logvar,    math::exp(-logvar), pairs_are_wide(args.doutput, dim)};
+}
+
+// The loss as one sum per row and warp column.
+template <Likelihood Kind, class T, class Target>
+struct LikelihoodEpilogue {
+  static constexpr bool kSumsRows = true;
+  LikelihoodTerms<Kind, T, Target> terms;
+  float* nll;
+  LossWeight weight;
+  int64_t batch, dim;
+
+  __device__ float operator()(int64_t row, int64_t col, int count, float v0, float v1) const {
+    return terms.at(row * dim + col, col, count, weight.at(row), v0, v1);
   }
   __device__ void finish_row(int64_t row, int64_t part, float sum) const {
     nll[part * batch + row] = sum;

@@ -77,18 +77,9 @@ void launch_weight_gradients(const Exec& exec, WeightProblems<T> problems) {
 
 template <Likelihood Kind, class T, class Target>
 void launch_likelihood(const Exec& exec, const LikelihoodLayer<T, Target>& args) {
-  const float logvar = formulas::bounded_logvar(args.log_variance);
-  const LikelihoodEpilogue<Kind, T, Target> epilogue{
-      .bias = args.bias,
-      .target = args.target,
-      .doutput = args.doutput,
-      .nll = args.nll,
-      .weight = args.loss_weight,
-      .batch = args.batch,
-      .dim = args.out,
-      .logvar = logvar,
-      .precision = math::exp(-logvar),
-      .wide = pairs_are_wide(args.doutput, args.out)};
+  const LikelihoodEpilogue<Kind, T, Target> epilogue{make_likelihood_terms<Kind>(args, args.out),
+                                                     args.nll, args.loss_weight, args.batch,
+                                                     args.out};
   tensor_gemm(exec, make_operand<Major::inner>(args.x, args.batch, args.in),
               make_operand<Major::inner>(args.weight, args.out, args.in), epilogue);
 }

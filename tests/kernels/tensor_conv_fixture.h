@@ -1,8 +1,6 @@
-// What the tests of convolutions on CUDA share: geometries at the edges of tiles, and both ops in each of
-// the three precisions.
+// What tests of our own convolution kernels share: geometries at the edges of their tiles, and operands
+// that each precision holds exactly.
 #pragma once
-
-#ifdef ELBO_HAS_CUDA
 
 #include <string>
 #include <vector>
@@ -89,5 +87,3 @@ void run_backward_weight(const Exec& exec, const ConvCase& c,
 }
 
 }  // namespace elbo
-
-#endif  // ELBO_HAS_CUDA
