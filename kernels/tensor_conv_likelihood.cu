@@ -10,7 +10,6 @@ namespace {
 
 template <Likelihood Kind, class T, class Target>
 struct SampleEpilogue {
-  static constexpr bool kSumsRows = false;
   const LikelihoodTerms<Kind, T, Target>& terms;
   float scale;
   int64_t channels;
