@@ -18,11 +18,6 @@ namespace {
 constexpr size_t kAlignment =
     256;  // a cache-line multiple, and what cuBLASLt's heuristics like best
 
-// On the CPU scratch holds the partial sums of reductions, 8 bytes per 8192 elements and sum.
-size_t scratch_bytes(Device device) {
-  return device == Device::cuda ? kGemmWorkspaceBytes : size_t{1} << 20;
-}
-
 #ifdef ELBO_HAS_CUDA
 std::string why_no_cuda(int index) { return cuda_device::why_unusable(index); }
 #else
@@ -128,7 +123,7 @@ void Context::set_overlap_launches([[maybe_unused]] bool on) {
 }
 
 void Context::allocate_scratch(Scratch& scratch) {
-  const size_t bytes = scratch_bytes(device()), ticket_bytes = Scratch::kTickets * sizeof(uint32_t);
+  const size_t bytes = kGemmWorkspaceBytes, ticket_bytes = Scratch::kTickets * sizeof(uint32_t);
   scratch.data = static_cast<std::byte*>(allocate(bytes, Role::scratch));
   scratch.bytes = bytes;
   scratch.tickets = static_cast<uint32_t*>(allocate(ticket_bytes, Role::scratch));

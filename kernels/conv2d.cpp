@@ -1,4 +1,4 @@
-// Checks, empty cases and dispatch of kernels/conv2d.h. The work is in conv_reference.cpp (plain loops).
+// Checks, empty cases and dispatch of kernels/conv2d.h. The work is in conv_plan.cpp for the CPU.
 #include "kernels/conv2d.h"
 
 #include <type_traits>
@@ -36,7 +36,7 @@ void check_type(const Exec& exec, const char* op) {
 template <class T>
 void convolve(const Exec& exec, const ConvProduct<T>& product) {
   if constexpr (!std::is_same_v<T, bf16>) {
-    if (!exec.on_cuda()) return reference::convolve(exec, product);
+    if (!exec.on_cuda()) return convolve_on_cpu(exec, product);
   }
 #ifdef ELBO_HAS_CUDA
   if constexpr (!std::is_same_v<T, double>) return tensor_core::convolve(exec, product);
@@ -47,7 +47,7 @@ void convolve(const Exec& exec, const ConvProduct<T>& product) {
 template <class T>
 void weight_gradient(const Exec& exec, const ConvWeightProduct<T>& product) {
   if constexpr (!std::is_same_v<T, bf16>) {
-    if (!exec.on_cuda()) return reference::conv_weight_gradient(exec, product);
+    if (!exec.on_cuda()) return weight_gradient_on_cpu(exec, product);
   }
 #ifdef ELBO_HAS_CUDA
   if constexpr (!std::is_same_v<T, double>) return tensor_core::conv_weight_gradient(exec, product);

@@ -17,7 +17,7 @@
 // Numerics  fp32 sums in an order that depends on geometry and thread count only; on CUDA operands are
 //           rounded to TF32 first only if exec.products says so, or are bf16, with fp32 biases and
 //           weight gradients. The double overloads run plain loops and are the oracle of the tests.
-// Scratch   up to kGemmWorkspaceBytes from the start of exec.scratch
+// Scratch   up to kGemmWorkspaceBytes from the start of exec.scratch, on either device
 // Errors    elbo::Error for a null operand, a geometry whose two sides cannot belong together, or on
 //           CUDA an operand that is not 16-byte aligned. batch == 0 leaves y and dx alone and makes
 //           dW and dbias zero in GradMode::write.

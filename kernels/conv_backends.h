@@ -6,7 +6,11 @@
 // conv_transpose2d's x), towards the image (the other two), and the gradient of the weight.
 #pragma once
 
+#include <string>
+#include <vector>
+
 #include "kernels/conv2d.h"
+#include "kernels/gemm_handles.h"
 
 namespace elbo {
 
@@ -72,4 +76,31 @@ template <class T>
 void conv_weight_gradient(const Exec& exec, const ConvWeightProduct<T>& product);
 
 }  // namespace reference
+
+namespace native {  // kernels/cpu_conv.h, float only; any geometry
+
+void convolve(const Exec& exec, const ConvProduct<float>& product);
+void conv_weight_gradient(const Exec& exec, const ConvWeightProduct<float>& product);
+
+}  // namespace native
+
+#ifdef ELBO_HAS_ONEDNN
+namespace onednn {
+
+CpuConv* create_conv();
+void destroy_conv(CpuConv* conv) noexcept;
+std::vector<std::string> describe_conv(const CpuConv& conv);
+
+// False, having done nothing, where the library has only reference loops.
+bool convolve(const Exec& exec, const ConvProduct<float>& product);
+bool conv_weight_gradient(const Exec& exec, const ConvWeightProduct<float>& product);
+
+}  // namespace onednn
+#endif
+
+// The one of these that is fastest (conv_plan.cpp), or the one that ELBO_CONV=native|onednn asks for.
+void convolve_on_cpu(const Exec& exec, const ConvProduct<float>& product);
+void convolve_on_cpu(const Exec& exec, const ConvProduct<double>& product);
+void weight_gradient_on_cpu(const Exec& exec, const ConvWeightProduct<float>& product);
+void weight_gradient_on_cpu(const Exec& exec, const ConvWeightProduct<double>& product);
 }  // namespace elbo

@@ -23,16 +23,9 @@ constexpr int64_t kListedSteps = 16 * kDepth;
 constexpr int64_t kSetStride = 1024;  // floats
 constexpr int64_t kRowsOfOneSet = 6;
 
-inline Vector load(const float* p) {
-  Vector v;
-  __builtin_memcpy(&v, p, sizeof(v));
-  return v;
-}
-
-inline void store(float* p, Vector v) { __builtin_memcpy(p, &v, sizeof(v)); }
-
 // These build on each other, in this order:
 // clang-format off
+#include "kernels/cpu_transpose.h"
 #include "kernels/cpu_product_tile.h"
 #include "kernels/cpu_product_pack.h"
 #include "kernels/cpu_product_steps.h"

@@ -2,6 +2,7 @@
 
 #include <memory>
 
+#include "kernels/conv_backends.h"
 #include "kernels/error.h"
 #include "kernels/linear_backends.h"
 
@@ -18,6 +19,7 @@ GemmHandles* create_gemm_handles(Device device) {
   } else {
 #ifdef ELBO_HAS_ONEDNN
     handles->cpu = onednn::create();
+    handles->conv = onednn::create_conv();
 #endif
   }
   return handles.release();
@@ -27,6 +29,7 @@ void destroy_gemm_handles(GemmHandles* handles) noexcept {
   if (!handles) return;
 #ifdef ELBO_HAS_ONEDNN
   if (handles->cpu) onednn::destroy(handles->cpu);
+  if (handles->conv) onednn::destroy_conv(handles->conv);
 #endif
 #ifdef ELBO_HAS_CUDA
   if (handles->cuda) cublaslt::destroy(handles->cuda);
@@ -36,7 +39,13 @@ void destroy_gemm_handles(GemmHandles* handles) noexcept {
 
 std::vector<std::string> describe_gemm_plans([[maybe_unused]] const GemmHandles* handles) {
 #ifdef ELBO_HAS_ONEDNN
-  if (handles && handles->cpu) return onednn::describe(*handles->cpu);
+  if (handles && handles->cpu) {
+    std::vector<std::string> lines = onednn::describe(*handles->cpu);
+    for (std::string& line : onednn::describe_conv(*handles->conv)) {
+      lines.push_back(std::move(line));
+    }
+    return lines;
+  }
 #endif
 #ifdef ELBO_HAS_CUDA
   if (handles && handles->cuda) return cublaslt::describe(*handles->cuda);

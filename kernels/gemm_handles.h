@@ -16,10 +16,12 @@
 namespace elbo {
 
 struct CpuGemm;   // linear_cpu.cpp
+struct CpuConv;   // conv_onednn.cpp
 struct CudaGemm;  // linear_cuda.cpp
 
 struct GemmHandles {
   CpuGemm* cpu = nullptr;    // null without oneDNN
+  CpuConv* conv = nullptr;   // the same
   CudaGemm* cuda = nullptr;  // null on the CPU
 };
 

@@ -1,0 +1,19 @@
+// kernels/cpu_conv.h for any machine: vectors of 4 floats, which are SSE2 on x86-64 and NEON on
+// aarch64.
+#ifdef __aarch64__
+#include <arm_neon.h>
+#endif
+
+#include <cstdint>
+#include <utility>
+
+#include "kernels/cpu_conv.h"
+
+namespace elbo::cpu::baseline {
+
+// clang-format off
+#include "kernels/cpu_vector_baseline.h"
+#include "kernels/cpu_conv_body.h"
+// clang-format on
+
+}  // namespace elbo::cpu::baseline
