@@ -98,7 +98,7 @@ __global__ void __launch_bounds__(cuda::kBlock)
 #endif
 
 template <class R>
-void softmax(const Exec& exec, R* scores, int64_t rows, int64_t cols) {
+void softmax([[maybe_unused]] const Exec& exec, R* scores, int64_t rows, int64_t cols) {
 #ifdef ELBO_HAS_CUDA
   if constexpr (kHasDeviceCode<R>) {
     if (exec.on_cuda()) {
@@ -112,7 +112,8 @@ void softmax(const Exec& exec, R* scores, int64_t rows, int64_t cols) {
 }
 
 template <class R>
-void softmax_backward(const Exec& exec, const R* p, R* gradients, int64_t rows, int64_t cols) {
+void softmax_backward([[maybe_unused]] const Exec& exec, const R* p, R* gradients, int64_t rows,
+                      int64_t cols) {
 #ifdef ELBO_HAS_CUDA
   if constexpr (kHasDeviceCode<R>) {
     if (exec.on_cuda()) {

@@ -110,8 +110,10 @@ Tensor Autoencoder::decode(Tape& tape, const Tensor& z) const {
 Tensor Autoencoder::decode_nll(Tape& tape, const Tensor& hidden, size_t first, const Tensor& target,
                                const RowWeight& weight) const {
   const size_t last = decoder_->size() - 1;
-  const bool fused = first <= last && decoder_->is_plain_linear(last) &&
-                     decoder_->plan(last).spec.activation == Activation::identity;
+  const LayerSpec& spec = decoder_->plan(last).spec;
+  const bool is_conv = spec.kind == LayerKind::conv || spec.kind == LayerKind::conv_transpose;
+  const bool fused = first <= last && (spec.kind == LayerKind::linear || is_conv) &&
+                     spec.norm == NormKind::none && spec.activation == Activation::identity;
   if (!fused) {
     const Tensor output = decoder_->run(tape, hidden, first, last + 1);
     return likelihood_nll(tape, config_, view_as(tape, output, {image_, true}), target, weight);
@@ -119,6 +121,13 @@ Tensor Autoencoder::decode_nll(Tape& tape, const Tensor& hidden, size_t first, c
   const Tensor x = view_as(tape, decoder_->run(tape, hidden, first, last), decoder_->plan(last).in);
   const LayerWeights& layer = decoder_->weights(last);
   const Tape::Scope scope(tape, layer.label.c_str());
+  if (is_conv) {
+    const LastConvolution convolution{layer.weight, layer.bias, spec.window,
+                                      spec.kind == LayerKind::conv_transpose,
+                                      spec.output_padding.value_or(OutputPadding{})};
+    return conv_likelihood_layer(tape, *params_, x, convolution, target, config_.likelihood,
+                                 config_.log_variance, weight);
+  }
   return likelihood_layer(tape, *params_, x, layer.weight, layer.bias, target, config_.likelihood,
                           config_.log_variance, weight);
 }

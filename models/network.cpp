@@ -2,89 +2,40 @@
 
 #include "engine/ops/basis_op.h"
 #include "engine/ops/linear_op.h"
+#include "engine/ops/resample_op.h"
 #include "kernels/error.h"
 
 namespace elbo {
 namespace {
 
-Initialiser weight_init(InitKind kind, int64_t fan_in, int64_t fan_out) {
-  Initialiser init;
-  init.kind = kind;
-  init.fan_in = fan_in;
-  init.fan_out = fan_out;
-  return init;
+bool is_block(const LayerSpec& spec) {
+  return spec.kind == LayerKind::residual || spec.kind == LayerKind::attention;
 }
+// Behind the layer, and not inside of it.
+bool has_own_norm(const LayerSpec& spec) { return spec.norm != NormKind::none && !is_block(spec); }
 
-// PyTorch draws biases as the weights; the other rules start them at zero.
-Initialiser bias_init(const Initialiser& weight) {
-  Initialiser init = weight;
-  if (weight.kind != InitKind::torch_uniform) init.kind = InitKind::zeros;
-  return init;
-}
-
-LayerWeights add_conv(ParamStore& params, InitKind kind, const std::string& name,
-                      const LayerPlan& plan) {
-  const LayerSpec& spec = plan.spec;
-  const ConvWindow& w = spec.window;
-  const int64_t in = plan.in.size.channels, out = spec.out;
-  const bool transpose = spec.kind == LayerKind::conv_transpose;
-  const int64_t first = transpose ? in : out, last = transpose ? out : in;
-  const FileLayout file{.dims = {first, last, w.kernel_h, w.kernel_w},
-                        .outer = first,
-                        .channels = last,
-                        .spatial = w.taps()};
-  // PyTorch's fan-in is that of the weight's second axis, for the transposed kind too.
-  const Initialiser init = weight_init(kind, last * w.taps(), first * w.taps());
-  LayerWeights layer{.label = name};
-  layer.weight = params.add(name + ".weight", {first, w.kernel_h, w.kernel_w, last}, init, file);
-  layer.bias = params.add(name + ".bias", {out}, bias_init(init));
-  return layer;
-}
-
-// Of the channels of a picture, or of every value of a vector, which may be pixels.
-NormParams add_norm(ParamStore& params, const std::string& name, const LayerPlan& plan) {
+// Of the channels of a picture, or of every value of a vector, which must not be pixels: files have
+// these in another order.
+int64_t normalised_channels(const LayerPlan& plan) {
   const ImageSize& size = plan.out.size;
-  const int64_t channels = plan.out.flat ? size.size() : size.channels;
   if (plan.out.flat && size.pixels() > 1 && size.channels > 1) {
     throw_error(ErrorCode::usage, "layer \"", plan.spec.text,
                 "\": the values of a picture cannot be normalised as a vector; normalise the "
                 "layer before or after it");
   }
-  return plan.spec.norm == NormKind::batch ? add_batch_norm(params, name, channels)
-                                           : add_group_norm(params, name, channels);
+  return plan.out.flat ? size.size() : size.channels;
+}
+
+Tensor resample(Tape& tape, const LayerPlan& plan, const Tensor& x) {
+  if (plan.spec.kind == LayerKind::upsample) {
+    return upsample(tape, x, plan.spec.bilinear ? Upsampling::bilinear : Upsampling::nearest,
+                    plan.out.size.height, plan.out.size.width);
+  }
+  const ConvWindow& w = plan.spec.window;
+  return avg_pool2d(tape, x, {.kernel = w.kernel_h, .stride = w.stride_h, .padding = w.padding_h});
 }
 
 }  // namespace
-
-LayerWeights add_linear(ParamStore& params, InitKind kind, const std::vector<std::string>& names,
-                        const LayerState& in, const LayerState& out) {
-  const int64_t fan_in = in.size.size(), width = out.size.size();
-  FileLayout weight_file, bias_file;
-  const bool pixels_in = in.size.pixels() > 1, pixels_out = out.size.pixels() > 1;
-  ELBO_CHECK(!(pixels_in && pixels_out && in.size.channels > 1 && out.size.channels > 1),
-             "a linear layer from pixels to pixels in two orders: ", names.front());
-  weight_file.dims = {width, fan_in};
-  if (pixels_out && out.size.channels > 1) {
-    weight_file.channels = bias_file.channels = out.size.channels;
-    weight_file.spatial = bias_file.spatial = out.size.pixels();
-    weight_file.inner = fan_in;
-  } else if (pixels_in) {
-    weight_file.outer = width;
-    weight_file.channels = in.size.channels;
-    weight_file.spatial = in.size.pixels();
-  }
-  const Initialiser init = weight_init(kind, fan_in, width);
-  std::vector<std::string> weights, biases;
-  LayerWeights layer;
-  for (const std::string& name : names) {
-    weights.push_back(name + ".weight");
-    biases.push_back(name + ".bias");
-    layer.label += (layer.label.empty() ? "" : "|") + name;
-  }
-  layer.weight = params.add_stacked(weights, {width, fan_in}, init, weight_file);
-  layer.bias = params.add_stacked(biases, {width}, bias_init(init), bias_file);
-  return layer;
-}
 
 Tensor view_as(Tape& tape, const Tensor& x, const LayerState& state) {
   const int64_t batch = x.shape[0];
@@ -106,23 +57,40 @@ Network::Network(ParamStore& params, std::vector<LayerPlan> plans, const std::st
   };
   for (LayerPlan& plan : plans) {
     module += plan.flattens + plan.unflattens;
-    Layer layer{.plan = plan, .weights = {}, .norm = {}};
-    switch (plan.spec.kind) {
+    Layer layer;
+    layer.plan = plan;
+    const LayerSpec& spec = plan.spec;
+    switch (spec.kind) {
       case LayerKind::linear:
         layer.weights = add_linear(params, init, {next_name()}, plan.in, plan.out);
         break;
       case LayerKind::conv:
       case LayerKind::conv_transpose:
-        layer.weights = add_conv(params, init, next_name(), plan);
+        layer.weights = add_conv(params, init, next_name(), plan.in.size.channels, spec.out,
+                                 spec.window, spec.kind == LayerKind::conv_transpose);
+        break;
+      case LayerKind::residual:
+        layer.weights.label = next_name();
+        layer.residual = add_residual(params, init, layer.weights.label, plan);
+        break;
+      case LayerKind::attention:
+        layer.weights.label = next_name();
+        layer.attention = add_attention(params, init, layer.weights.label, plan);
+        break;
+      case LayerKind::upsample:
+      case LayerKind::avg_pool:
+        layer.weights.label = next_module();
         break;
       case LayerKind::reshape:
       case LayerKind::norm:
         break;
-      default:
-        throw_error(ErrorCode::usage, "layer \"", plan.spec.text, "\" is not available yet");
     }
-    if (plan.spec.norm != NormKind::none) layer.norm = add_norm(params, next_module(), plan);
-    module += plan.spec.activation != Activation::identity;
+    if (has_own_norm(spec)) {
+      const std::string name = next_module();
+      if (layer.weights.label.empty()) layer.weights.label = name;
+      layer.norm = add_norm(params, spec.norm, name, normalised_channels(plan));
+    }
+    module += !is_block(spec) && spec.activation != Activation::identity;
     layers_.push_back(std::move(layer));
   }
 }
@@ -130,16 +98,6 @@ Network::Network(ParamStore& params, std::vector<LayerPlan> plans, const std::st
 bool Network::is_plain_linear(size_t i) const {
   return i < size() && plan(i).spec.kind == LayerKind::linear &&
          plan(i).spec.norm == NormKind::none;
-}
-
-Tensor Network::normalise(Tape& tape, const Layer& layer, const Tensor& x) const {
-  const LayerSpec& spec = layer.plan.spec;
-  if (spec.norm == NormKind::batch) {
-    return batch_norm(tape, *params_, x, layer.norm,
-                      {.training = tape.recording(), .activation = spec.activation});
-  }
-  return group_norm(tape, *params_, x, layer.norm,
-                    {.groups = spec.groups, .activation = spec.activation});
 }
 
 Tensor Network::apply(Tape& tape, const Layer& layer, const Tensor& x) const {
@@ -155,9 +113,18 @@ Tensor Network::apply(Tape& tape, const Layer& layer, const Tensor& x) const {
     case LayerKind::conv_transpose:
       return conv_transpose2d(tape, *params_, x, w.weight, &w.bias, spec.window,
                               spec.output_padding.value_or(OutputPadding{}), activation);
-    default:
-      return x;
+    case LayerKind::upsample:
+    case LayerKind::avg_pool:
+      return resample(tape, layer.plan, x);
+    case LayerKind::residual:
+      return residual(tape, *params_, x, layer.residual);
+    case LayerKind::attention:
+      return self_attention(tape, *params_, x, layer.attention);
+    case LayerKind::reshape:
+    case LayerKind::norm:
+      break;
   }
+  return x;
 }
 
 Tensor Network::run(Tape& tape, Tensor x, size_t first, size_t last) const {
@@ -165,7 +132,10 @@ Tensor Network::run(Tape& tape, Tensor x, size_t first, size_t last) const {
     const Layer& layer = layers_[i];
     const Tape::Scope scope(tape, layer.weights.label.c_str());
     x = apply(tape, layer, view_as(tape, x, layer.plan.in));
-    if (layer.plan.spec.norm != NormKind::none) x = normalise(tape, layer, x);
+    const LayerSpec& spec = layer.plan.spec;
+    if (has_own_norm(spec)) {
+      x = normalise(tape, *params_, x, layer.norm, spec, spec.activation);
+    }
     x = view_as(tape, x, layer.plan.out);
   }
   return x;

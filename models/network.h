@@ -4,29 +4,14 @@
 // normalisation and activation counting as one module: encoder.0.weight, encoder.1.running_mean, ...
 #pragma once
 
-#include <optional>
-#include <span>
 #include <string>
 #include <vector>
 
-#include "engine/ops/latent_op.h"
-#include "engine/ops/norm_op.h"
 #include "engine/param_store.h"
 #include "engine/tape.h"
-#include "models/network_plan.h"
+#include "models/blocks.h"
 
 namespace elbo {
-
-// A weight and its bias, and what ops call them.
-struct LayerWeights {
-  std::string label;  // for op names; must outlive the tape's runs
-  ParamStore::Id weight = -1, bias = -1;
-};
-
-// A fully connected layer of one name, or of several whose outputs lie behind one another. `in` and `out`
-// are what its inputs and outputs are, pixels of pictures included.
-LayerWeights add_linear(ParamStore& params, InitKind init, const std::vector<std::string>& names,
-                        const LayerState& in, const LayerState& out);
 
 class Network {
  public:
@@ -52,10 +37,11 @@ class Network {
     LayerPlan plan;
     LayerWeights weights;
     NormParams norm;
+    ResidualBlock residual;
+    AttentionBlock attention;
   };
 
   Tensor apply(Tape& tape, const Layer& layer, const Tensor& x) const;
-  Tensor normalise(Tape& tape, const Layer& layer, const Tensor& x) const;
 
   ParamStore* params_;
   std::vector<Layer> layers_;

@@ -50,6 +50,9 @@ ImageSize output_size(const LayerSpec& layer, const ImageSize& in) {
       return conv_transpose2d_geometry(1, in, layer.out, w, padding.h, padding.w).image;
     }
     case LayerKind::avg_pool: {
+      if (w.kernel_h != w.kernel_w || w.stride_h != w.stride_w || w.padding_h != w.padding_w) {
+        throw Error(ErrorCode::usage, "only square windows are averaged");
+      }
       ImageSize out = conv2d_geometry(1, in, 1, w).features;
       out.channels = in.channels;
       return out;

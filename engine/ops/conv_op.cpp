@@ -1,8 +1,10 @@
 #include "engine/ops/conv_op.h"
 
-#include "engine/ops/op_support.h"
+#include "engine/ops/basis_op.h"
+#include "engine/ops/likelihood_op.h"
 #include "kernels/activation_op.h"
 #include "kernels/conv2d.h"
+#include "kernels/conv_likelihood.h"
 
 namespace elbo {
 namespace {
@@ -142,9 +144,9 @@ void backward(Tape& tape, const ConvCall& call) {
   backward_data(tape, call, *dy);
 }
 
-// Runs and records; the geometry's batch and sizes come from x and the weight, which are checked here.
-Tensor run(Tape& tape, ConvCall call, ParamStore& params, const Tensor& x, ParamStore::Id weight,
-           const ParamStore::Id* bias, Activation activation) {
+// The operands of a call whose geometry is known, its output, and what forward must save for backward.
+ConvCall complete(Tape& tape, ConvCall call, ParamStore& params, const Tensor& x,
+                  ParamStore::Id weight, const ParamStore::Id* bias, Activation activation) {
   call.params = &params;
   call.x = x;
   call.weight = params.param(weight);
@@ -164,9 +166,11 @@ Tensor run(Tape& tape, ConvCall call, ParamStore& params, const Tensor& x, Param
   if (activation != Activation::identity) {
     tape.offer_epilogue({activation, call.y, call.aux, call.params, call.bias, call.has_bias});
   }
-  forward(tape, call);
-  tape.record(names_of(call).forward, {x}, [call](Tape& t) { backward(t, call); });
-  return call.y;
+  return call;
+}
+
+void record(Tape& tape, const ConvCall& call) {
+  tape.record(names_of(call).forward, {call.x}, [call](Tape& t) { backward(t, call); });
 }
 
 ImageSize image_of(const char* op, const Tensor& x, const Shape& weight, int channel_axis,
@@ -179,27 +183,107 @@ ImageSize image_of(const char* op, const Tensor& x, const Shape& weight, int cha
   return {x.shape[1], x.shape[2], x.shape[3]};
 }
 
-}  // namespace
-
-Tensor conv2d(Tape& tape, ParamStore& params, const Tensor& x, ParamStore::Id weight,
-              const ParamStore::Id* bias, const ConvWindow& window, Activation activation) {
+// Checks x and weight, and works out the geometry.
+ConvCall conv_call(ParamStore& params, const Tensor& x, ParamStore::Id weight,
+                   const ConvWindow& window) {
   const Shape w = params.param(weight).value.shape;
   ConvCall call{};
   call.geometry = conv2d_geometry(x.shape[0], image_of("conv2d", x, w, 3, window), w[0], window);
   call.transpose = false;
-  return run(tape, call, params, x, weight, bias, activation);
+  return call;
+}
+
+ConvCall conv_transpose_call(ParamStore& params, const Tensor& x, ParamStore::Id weight,
+                             const ConvWindow& window, OutputPadding padding) {
+  const Shape w = params.param(weight).value.shape;
+  ConvCall call{};
+  const ImageSize in = image_of("conv_transpose2d", x, w, 0, window);
+  call.geometry = conv_transpose2d_geometry(x.shape[0], in, w[3], window, padding.h, padding.w);
+  call.transpose = true;
+  return call;
+}
+
+template <class T>
+int64_t likelihood_parts(const Exec& exec, const ConvCall& call) {
+  return call.transpose ? conv_transpose2d_likelihood_parts<T>(exec, call.geometry)
+                        : conv2d_likelihood_parts<T>(exec, call.geometry);
+}
+
+template <class T, class Target>
+void launch_likelihood(const Exec& exec, const ConvCall& call,
+                       const ConvLikelihood<T, Target>& args) {
+  call.transpose ? conv_transpose2d_likelihood(exec, args) : conv2d_likelihood(exec, args);
+}
+
+}  // namespace
+
+Tensor conv2d(Tape& tape, ParamStore& params, const Tensor& x, ParamStore::Id weight,
+              const ParamStore::Id* bias, const ConvWindow& window, Activation activation) {
+  const ConvCall call =
+      complete(tape, conv_call(params, x, weight, window), params, x, weight, bias, activation);
+  forward(tape, call);
+  record(tape, call);
+  return call.y;
 }
 
 Tensor conv_transpose2d(Tape& tape, ParamStore& params, const Tensor& x, ParamStore::Id weight,
                         const ParamStore::Id* bias, const ConvWindow& window,
                         OutputPadding output_padding, Activation activation) {
-  const Shape w = params.param(weight).value.shape;
-  ConvCall call{};
-  call.geometry =
-      conv_transpose2d_geometry(x.shape[0], image_of("conv_transpose2d", x, w, 0, window), w[3],
-                                window, output_padding.h, output_padding.w);
-  call.transpose = true;
-  return run(tape, call, params, x, weight, bias, activation);
+  const ConvCall call =
+      complete(tape, conv_transpose_call(params, x, weight, window, output_padding), params, x,
+               weight, bias, activation);
+  forward(tape, call);
+  record(tape, call);
+  return call.y;
+}
+
+Tensor conv_likelihood_layer(Tape& tape, ParamStore& params, const Tensor& x,
+                             const LastConvolution& layer, const Tensor& target,
+                             Likelihood likelihood, float log_variance,
+                             const RowWeight& loss_weight) {
+  constexpr const char* kOp = "conv_likelihood_layer";
+  const ParamStore::Id bias = layer.bias;
+  ConvCall call = layer.transpose
+                      ? conv_transpose_call(params, x, layer.weight, layer.window, layer.padding)
+                      : conv_call(params, x, layer.weight, layer.window);
+  call = complete(tape, call, params, x, layer.weight, &bias, Activation::identity);
+  const int64_t batch = call.geometry.batch;
+  ELBO_CHECK(target.shape[0] == batch && target.size() == call.y.size(), kOp, ": the output is ",
+             call.y.shape.to_string(), ", the target ", target.shape.to_string());
+  check_row_weight(kOp, loss_weight, batch);
+  if (!tape.recording() || !loss_weight.given()) {
+    forward(tape, call);
+    record(tape, call);
+    const Tensor output = reshape(tape, call.y, {batch, call.out().size()});
+    const Tensor flat_target = reshape(tape, target, output.shape);
+    return likelihood == Likelihood::bernoulli
+               ? bernoulli_nll(tape, output, flat_target, loss_weight)
+               : gaussian_nll(tape, output, flat_target, log_variance, loss_weight);
+  }
+  record(tape, call);
+  const Tensor doutput = tape.grad_slot(call.y).dx;
+  int64_t parts = 0;
+  with_storage_type(kOp, x,
+                    [&]<class T>(T) { parts = likelihood_parts<T>(tape.context().exec(), call); });
+  const Tensor nll = tape.new_buffer({parts * batch}, loss_type(x));
+  tape.op(kOp, {x, target, loss_weight.values}, {nll, doutput}, [&](const Exec& exec) {
+    with_target(kOp, exec, call.y, target,
+                [&]<class T, class Target>(const Exec& e, T, const Target* wanted) {
+                  launch_likelihood(
+                      e, call,
+                      ConvLikelihood<T, Target>{.geometry = call.geometry,
+                                                .likelihood = likelihood,
+                                                .log_variance = log_variance,
+                                                .x = x.as<T>(),
+                                                .weight = weight_values<T>(call.weight),
+                                                .bias = call.bias.value.as<Compute<T>>(),
+                                                .target = wanted,
+                                                .doutput = doutput.as<T>(),
+                                                .nll = nll.as<Compute<T>>(),
+                                                .loss_weight = loss_weight.as<Compute<T>>(batch)});
+                });
+  });
+  return nll;
 }
 
 }  // namespace elbo

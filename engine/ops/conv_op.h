@@ -10,9 +10,10 @@
 // Errors    elbo::Error if shapes disagree, ErrorCode::usage if nothing is left of the image
 #pragma once
 
-#include "engine/tape.h"
+#include "engine/ops/op_support.h"
 #include "kernels/activation.h"
 #include "kernels/conv_geometry.h"
+#include "kernels/likelihood_layer.h"
 
 namespace elbo {
 
@@ -30,5 +31,21 @@ struct OutputPadding {
 Tensor conv_transpose2d(Tape& tape, ParamStore& params, const Tensor& x, ParamStore::Id weight,
                         const ParamStore::Id* bias, const ConvWindow& window,
                         OutputPadding output_padding, Activation activation);
+
+// A decoder's last layer, without activation.
+struct LastConvolution {
+  ParamStore::Id weight, bias;
+  ConvWindow window;
+  bool transpose = false;
+  OutputPadding padding;  // transpose
+};
+
+// That layer and the likelihood of its output, which a training step never stores: the losses in nats,
+// [parts * B], part by part; a row's loss is the sum of its parts (kernels/conv_likelihood.h). `target`
+// has as many elements as the output, in its order.
+Tensor conv_likelihood_layer(Tape& tape, ParamStore& params, const Tensor& x,
+                             const LastConvolution& layer, const Tensor& target,
+                             Likelihood likelihood, float log_variance,
+                             const RowWeight& loss_weight);
 
 }  // namespace elbo

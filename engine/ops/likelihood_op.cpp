@@ -13,23 +13,6 @@ void check_pair(const char* op, const Tensor& output, const Tensor& target) {
              "; both must be [B, D]");
 }
 
-// Runs `launch(exec, T{}, target pointer)` for the element types of output and target.
-template <class Launch>
-void with_target(const char* op, const Exec& exec, const Tensor& output, const Tensor& target,
-                 Launch launch) {
-  with_storage_type(op, output, [&]<class T>(T) {
-    if (target.dtype == DType::u8) {
-      launch(exec, T{}, static_cast<const uint8_t*>(target.as<uint8_t>()));
-    } else {
-      launch(exec, T{}, static_cast<const Compute<T>*>(target.as<Compute<T>>()));
-    }
-  });
-}
-
-DType loss_type(const Tensor& output) {
-  return output.dtype == DType::f64 ? DType::f64 : DType::f32;
-}
-
 // Fills what the two likelihoods' argument structs have in common.
 template <class T, class Args>
 void set_loss(Args& args, const Tensor& nll, const GradSlot& slot, const RowWeight& weight,

@@ -38,6 +38,23 @@ inline bool uses_tensor_cores(const Tape& tape, const Tensor& x) {
   return uses;
 }
 
+// Runs `launch(exec, T{}, target pointer)` for the element types of output and target.
+template <class Launch>
+void with_target(const char* op, const Exec& exec, const Tensor& output, const Tensor& target,
+                 Launch launch) {
+  with_storage_type(op, output, [&]<class T>(T) {
+    if (target.dtype == DType::u8) {
+      launch(exec, T{}, static_cast<const uint8_t*>(target.as<uint8_t>()));
+    } else {
+      launch(exec, T{}, static_cast<const Compute<T>*>(target.as<Compute<T>>()));
+    }
+  });
+}
+
+inline DType loss_type(const Tensor& output) {
+  return output.dtype == DType::f64 ? DType::f64 : DType::f32;
+}
+
 // A parameter as products of activations of type T read it.
 template <class T>
 const T* weight_values(const Param& weight) {

@@ -268,6 +268,7 @@ std::vector<OpEntry> make_table() {
   table.push_back(activation_entry());
   table.push_back(conv2d_entry());
   table.push_back(conv_transpose2d_entry());
+  table.push_back(conv_likelihood_layer_entry());
   table.push_back(reparam_entry());
   table.push_back(latent_block_entry());
   table.push_back(likelihood_entry("bernoulli_nll", bernoulli_nll));

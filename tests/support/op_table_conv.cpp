@@ -96,4 +96,40 @@ OpEntry conv_transpose2d_entry() {
       });
 }
 
+OpEntry conv_likelihood_layer_entry() {
+  OpEntry entry{"conv_likelihood_layer", {}};
+  for (const Sample& sample : kSamples) {
+    for (const bool transpose : {false, true}) {
+      for (const Likelihood likelihood : {Likelihood::bernoulli, Likelihood::gaussian}) {
+        const ImageSize in{sample.x[1], sample.x[2], sample.x[3]};
+        const ConvWindow& w = sample.window;
+        const ImageSize out = transpose
+                                  ? conv_transpose2d_geometry(1, in, sample.out_channels, w,
+                                                              sample.padding.h, sample.padding.w)
+                                        .image
+                                  : conv2d_geometry(1, in, sample.out_channels, w).features;
+        const int64_t first = transpose ? in.channels : out.channels;
+        const int64_t last = transpose ? out.channels : in.channels;
+        OpCase one;
+        one.name = concat(transpose ? "transpose_" : "", sample.name,
+                          likelihood == Likelihood::bernoulli ? "_bernoulli" : "_gaussian");
+        one.leaves = {sample.x};
+        one.params = {Shape{first, w.kernel_h, w.kernel_w, last}, Shape{out.channels}};
+        one.constants = {Shape{sample.x[0], out.size()}};
+        one.unit_constants = true;
+        one.run = [=](OpInputs& inputs) {
+          const LastConvolution layer{inputs.param_ids[0], inputs.param_ids[1], w, transpose,
+                                      sample.padding};
+          return OpOutputs{
+              {},
+              {conv_likelihood_layer(inputs.tape, inputs.params, inputs.leaves[0], layer,
+                                     inputs.constants[0], likelihood, -0.7f, inputs.row_weight)}};
+        };
+        entry.cases.push_back(one);
+      }
+    }
+  }
+  return entry;
+}
+
 }  // namespace elbo

@@ -7,5 +7,6 @@ namespace elbo {
 
 OpEntry conv2d_entry();
 OpEntry conv_transpose2d_entry();
+OpEntry conv_likelihood_layer_entry();
 
 }  // namespace elbo
