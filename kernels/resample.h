@@ -9,7 +9,8 @@
 //           and its adjoint read windows that overlap as often as they do. CUDA moves 16 bytes per access
 //           where pointers and C allow it.
 // Numerics  fp32 (double for double) weights and sums. Average weighs by 1/kernel_h * 1/kernel_w.
-// Errors    elbo::Error for a null operand or an axis without inputs; B, C or outputs == 0 is a no-op
+// Errors    elbo::Error for a null operand, an axis without inputs or longer than kLongestAxis, or more than
+//           2^31 - 1 positions on CUDA; B, C or outputs == 0 is a no-op
 //           (dx is written all the same)
 // Source    torch.nn.functional.interpolate (align_corners=False, antialias=False) and avg_pool2d
 //           (ceil_mode=False). nearest is exact here: PyTorch rounds in/out to fp32 first, which

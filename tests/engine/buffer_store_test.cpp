@@ -6,7 +6,6 @@
 #include <cstring>
 
 #include "engine/ops/norm_op.h"
-#include "kernels/commit.h"
 #include "tests/support/device.h"
 #include "tests/support/error_of.h"
 
@@ -117,18 +116,6 @@ TEST_P(BufferStoreTest, DownloadsAndUploadsEverything) {
   EXPECT_EQ(number(store_->next_counter(count_)), int64_t{1} << 40);
   store_->reset();
   EXPECT_EQ(number(store_->counter(count_)), 0);
-}
-
-TEST_P(BufferStoreTest, CommitRefusesWhatItCannotMove) {
-  expect_no_launch();
-  DeviceBuffer<float> a(device(), 8);
-  commit_bytes(context_->exec(), nullptr, nullptr, 0, nullptr);
-  EXPECT_EQ(error_of([&] { commit_bytes(context_->exec(), a.data(), nullptr, 16, nullptr); }),
-            "1: commit_bytes: from is null");
-  EXPECT_EQ(error_of([&] { commit_bytes(context_->exec(), nullptr, a.data(), 16, nullptr); }),
-            "1: commit_bytes: to is null");
-  EXPECT_EQ(error_of([&] { commit_bytes(context_->exec(), a.data(), a.data() + 4, 12, nullptr); }),
-            "1: commit_bytes: 12 bytes are no multiple of 16");
 }
 
 INSTANTIATE_TEST_SUITE_P(Devices, BufferStoreTest, testing::ValuesIn(available_devices()),

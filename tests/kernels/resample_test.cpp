@@ -25,22 +25,22 @@ constexpr double kRelative = std::is_same_v<T, bf16> ? 0x1p-8 : kAbsolute<T>;
 // weights[o][i] of an axis, from the words of the header and nothing else.
 std::vector<std::vector<double>> matrix_of(const ResampleAxis& axis) {
   std::vector<std::vector<double>> weights(axis.out, std::vector<double>(axis.in));
-  for (int64_t o = 0; o < axis.out; ++o) {
+  for (int o = 0; o < axis.out; ++o) {
     if (axis.kind == ResampleKind::nearest) {
       weights[o][o * axis.in / axis.out] = 1;
     } else if (axis.kind == ResampleKind::bilinear) {
       const double at = std::max(0.0, (o + 0.5) * axis.in / axis.out - 0.5);
-      const auto left = std::min(static_cast<int64_t>(at), axis.in - 1);
+      const int left = std::min(static_cast<int>(at), axis.in - 1);
       weights[o][left] += 1 - (at - left);
       weights[o][std::min(left + 1, axis.in - 1)] += at - left;
     } else {
-      std::vector<int64_t> inside;
-      for (int64_t k = 0; k < axis.kernel; ++k) {
-        const int64_t i = o * axis.stride - axis.padding + k;
+      std::vector<int> inside;
+      for (int k = 0; k < axis.kernel; ++k) {
+        const int i = o * axis.stride - axis.padding + k;
         if (i >= 0 && i < axis.in) inside.push_back(i);
       }
       const double count = static_cast<double>(axis.count_padding ? axis.kernel : inside.size());
-      for (const int64_t i : inside) weights[o][i] = 1 / count;
+      for (const int i : inside) weights[o][i] = 1 / count;
     }
   }
   return weights;
@@ -184,6 +184,22 @@ TEST_P(ResampleTest, PoolsAsPyTorch) {
   check(4, 3, 2, false, g::k4_s3_p2_inside, g::k4_s3_p2_inside_dx);
 }
 
+// What lies outside of a window must not count, not even as zero times infinity.
+TEST_P(ResampleTest, WindowsEndWhereTheirWeightsDo) {
+  const Case c{1, 1, upsample_axis(ResampleKind::bilinear, 4, 8),
+               upsample_axis(ResampleKind::bilinear, 1, 1)};
+  const std::vector<float> ones(8, 1.0f);
+  for (int64_t bad = 0; bad < 8; ++bad) {
+    std::vector<float> dy = ones;
+    dy[bad] = HUGE_VALF;
+    const std::vector<float> dx = run(c, true, dy, std::vector<float>(4), GradMode::write);
+    const auto weights = matrix_of(c.height);
+    for (int64_t i = 0; i < 4; ++i) {
+      EXPECT_EQ(std::isfinite(dx[i]), weights[bad][i] == 0) << "output " << bad << ", input " << i;
+    }
+  }
+}
+
 TEST_P(ResampleTest, NothingToDoLaunchesNothing) {
   expect_no_launch();
   const ResampleAxis twice = upsample_axis(ResampleKind::nearest, 2, 4);
@@ -204,6 +220,10 @@ TEST_P(ResampleTest, RefusesWhatDoesNotFit) {
   EXPECT_EQ(error_of([&] { resample_backward(exec(), args); }),
             "1: resample_backward: null operand");
   EXPECT_NE(error_of([&] { upsample_axis(ResampleKind::nearest, 0, 4); }).find("an axis of 0"),
+            std::string::npos);
+  EXPECT_NE(error_of([&] {
+              upsample_axis(ResampleKind::nearest, 2, 32768);
+            }).find("expected at most 32767"),
             std::string::npos);
   EXPECT_NE(error_of([&] { average_axis(3, 4, 1, 0, true); }).find("does not fit"),
             std::string::npos);
