@@ -23,6 +23,7 @@ struct ChannelGrid {
 inline constexpr int kMostAcross = 32;  // 512 neighbouring bytes
 inline constexpr int64_t kMostRowParts =
     64;  // what one thread of the finishing kernel looks at is 1/8
+inline constexpr int64_t kMostLayers = 1024;  // of segments; beyond that blocks loop over them
 inline constexpr int64_t kFewestRounds = 8;  // rows per thread below which another block costs more
 inline constexpr int64_t kReduceTarget = 528;  // blocks: four per SM of 132
 
@@ -32,7 +33,7 @@ inline ChannelGrid channel_grid(const ChannelLayout& at, int step, int64_t block
   g.across = 1;
   while (g.across < kMostAcross && g.across < vectors) g.across *= 2;
   const int64_t tiles = (vectors + g.across - 1) / g.across;
-  const int64_t layers = std::min<int64_t>(at.segments, 65535);
+  const int64_t layers = std::min(at.segments, kMostLayers);
   const int64_t down = kBlock / g.across;
   const int64_t most = std::clamp<int64_t>(blocks / (tiles * layers), 1, parts);
   g.rows_per_block = std::max((at.rows + most - 1) / most, down * kFewestRounds);
@@ -119,8 +120,8 @@ __global__ void __launch_bounds__(kBlock)
   }
 }
 
-// Thread (x, y) of a block joins parts y, y + 8, ... of channel 32 * blockIdx.x + x, then the eight
-// meet in shared memory.
+// Thread (x, y) of a block joins parts y, y + 8, ... of channel 32 * blockIdx.x + x of segment
+// blockIdx.y, then the eight meet in shared memory.
 template <class F>
 __global__ void __launch_bounds__(kBlock)
     channel_finish_kernel(F f, ChannelLayout at, int64_t parts, int64_t rows_per_part,
@@ -129,24 +130,21 @@ __global__ void __launch_bounds__(kBlock)
   __shared__ ChannelPair<float> slots[kBlock];
   __shared__ float counts[kBlock];
   const int x = threadIdx.x % 32, y = threadIdx.x / 32;
-  const int64_t channel = int64_t{blockIdx.x} * 32 + x;
-  for (int64_t segment = blockIdx.y; segment < at.segments; segment += gridDim.y) {
-    ChannelPair<float> pair = {};
-    float n = 0;
-    if (channel < at.channels) {
-      for (int64_t part = y; part < parts; part += kBlock / 32) {
-        const int64_t left = at.rows - part * rows_per_part;
-        const auto m = static_cast<float>(left < rows_per_part ? left : rows_per_part);
-        F::combine(pair, n, partials[(segment * parts + part) * at.channels + channel], m);
-        n += m;
-      }
+  const int64_t channel = int64_t{blockIdx.x} * 32 + x, segment = blockIdx.y;
+  ChannelPair<float> pair = {};
+  float n = 0;
+  if (channel < at.channels) {
+    for (int64_t part = y; part < parts; part += kBlock / 32) {
+      const int64_t left = at.rows - part * rows_per_part;
+      const auto m = static_cast<float>(left < rows_per_part ? left : rows_per_part);
+      F::combine(pair, n, partials[(segment * parts + part) * at.channels + channel], m);
+      n += m;
     }
-    slots[threadIdx.x] = pair;
-    counts[threadIdx.x] = n;
-    combine_down<F, 1>(slots, counts, 32);
-    if (y == 0 && channel < at.channels) f.finish(segment, channel, slots[threadIdx.x]);
-    __syncthreads();
   }
+  slots[threadIdx.x] = pair;
+  counts[threadIdx.x] = n;
+  combine_down<F, 1>(slots, counts, 32);
+  if (y == 0 && channel < at.channels) f.finish(segment, channel, slots[threadIdx.x]);
 }
 
 template <class F, class T, int In>
@@ -168,7 +166,9 @@ void channel_reduce(const Exec& exec, const ChannelLayout& at, F f, PointerPack<
                 f, at, across, g.rows_per_block, in, partials);
   }
   if (g.grid.y == 1) return;
-  const dim3 grid(static_cast<unsigned>((at.channels + 31) / 32), g.grid.z);
+  // Several parts mean that there are fewer segments than layers in the grid.
+  const dim3 grid(static_cast<unsigned>((at.channels + 31) / 32),
+                  static_cast<unsigned>(at.segments));
   gpu::launch(channel_finish_kernel<F>, grid, kBlock, 0, gpu::overlapping(exec), f, at,
               int64_t{g.grid.y}, g.rows_per_block, partials);
 }

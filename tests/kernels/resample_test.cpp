@@ -146,6 +146,15 @@ TEST_P(ResampleTest, EverySmallSizeIsRight) {
   }
 }
 
+// More outputs than a grid has threads, which then take several.
+TEST_P(ResampleTest, ReachesEveryOutputOfAManyTimesLargerPicture) {
+  const Case c{1, 1, upsample_axis(ResampleKind::nearest, 2, 600),
+               upsample_axis(ResampleKind::nearest, 1, 1000)};
+  const std::vector<float> y =
+      run(c, false, {3.0f, 5.0f}, std::vector<float>(600000), GradMode::write);
+  for (size_t i = 0; i < y.size(); ++i) ASSERT_EQ(y[i], i < 300000 ? 3.0f : 5.0f) << i;
+}
+
 TEST_P(ResampleTest, UpsamplesAsPyTorch) {
   namespace g = golden::upsample;
   const auto check = [&](ResampleKind kind, int64_t height, int64_t width, const auto& y,
