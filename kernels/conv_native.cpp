@@ -19,7 +19,7 @@ constexpr int64_t kParallelProduct = 200000;
 #define ELBO_CONV_TABLE(unit)                                                                   \
   {                                                                                             \
     cpu::unit::kLanes, cpu::unit::pack_conv_weight, cpu::unit::convolve_part,                   \
-        cpu::unit::make_conv_planes, cpu::unit::convolve_thin_part, cpu::unit::conv_weight_tap, \
+        cpu::unit::make_conv_planes, cpu::unit::convolve_thin_part, cpu::unit::conv_weight_row, \
         cpu::unit::conv_weight_patches                                                          \
   }
 

@@ -17,7 +17,7 @@ struct ConvFunctions {
   decltype(&cpu::baseline::convolve_part) convolve_part;
   decltype(&cpu::baseline::make_conv_planes) make_conv_planes;
   decltype(&cpu::baseline::convolve_thin_part) convolve_thin_part;
-  decltype(&cpu::baseline::conv_weight_tap) conv_weight_tap;
+  decltype(&cpu::baseline::conv_weight_row) conv_weight_row;
   decltype(&cpu::baseline::conv_weight_patches) conv_weight_patches;
 };
 

@@ -49,14 +49,15 @@ class ThinSums {
       columns.include(w, 0, round_up(w.count, lanes()));
       rows_ = std::max(rows_, phases_[i].h.count);
     }
-    x_begin_ = columns.begin;
+    // Whole vectors, so that those of the input are aligned.
+    x_begin_ = -round_up(-columns.begin, lanes());
     const int64_t transposed = round_up(sums_.in_size.width, lanes()) - x_begin_;
     row_ = round_up(std::max(columns.end - x_begin_, transposed), lanes());
-    while (step_ < rows_ && floats(planes_of(0, step_ + 1)) <= cpu::kConvWorkspace) ++step_;
+    while (step_ < rows_ && floats(step_ + 1) <= cpu::kConvWorkspace) ++step_;
   }
 
   // Whether the planes that one row of output pixels reads fit.
-  bool fits() const { return floats(planes_of(0, 1)) <= cpu::kConvWorkspace; }
+  bool fits() const { return floats(1) <= cpu::kConvWorkspace; }
 
   void run() {
     float* to = scratch_.packed();
@@ -72,25 +73,26 @@ class ThinSums {
 
  private:
   int64_t lanes() const { return functions_.lanes; }
-  int64_t floats(const ConvPlanes& planes) const {
-    return planes.plane * sums_.in_size.channels + lanes();
+  int64_t floats(int64_t rows) const { return plane(rows) * sums_.in_size.channels + lanes(); }
+
+  // Of planes that `rows` rows of all phases read. An odd number of lines, or channels would share few sets
+  // of the L1 cache.
+  int64_t plane(int64_t rows) const {
+    const Reach reach = reach_of(0, rows);
+    return round_up((reach.end - reach.begin) * row_, 16) | 16;
   }
 
-  // What rows [begin, end) of all phases read.
-  ConvPlanes planes_of(int64_t begin, int64_t end) const {
+  Reach reach_of(int64_t begin, int64_t end) const {
     Reach reach{INT64_MAX, INT64_MIN};
     for (int64_t i = 0; i < phases_.count(); ++i) reach.include(phases_[i].h, begin, end);
-    if (reach.begin > reach.end) reach = {};  // no phase has a tap
-    const int64_t rows = reach.end - reach.begin;
-    // Planes an odd number of lines apart, or channels would share few sets of the L1 cache.
-    const int64_t plane = round_up(rows * row_, 16) | 16;
-    return {reach.begin, rows, x_begin_, row_, plane, nullptr};
+    return reach.begin > reach.end ? Reach{} : reach;  // no phase may have a tap
   }
 
   void convolve(int64_t thread) const {
     const ConvUnits units(product_.geometry.batch, scratch_.threads);
     float* column_sums = product_.input ? scratch_.sums(thread) : nullptr;
     if (column_sums) std::fill_n(column_sums, product_.out_channels(), 0.0f);
+    std::fill_n(scratch_.workspace(thread), floats(step_), 0.0f);
     units.for_each(thread, 1, [&](int64_t sample, int64_t, int64_t unit) {
       const int64_t end = units.row(rows_, unit + 1);
       for (int64_t row = units.row(rows_, unit); row < end; row += step_) {
@@ -101,8 +103,9 @@ class ThinSums {
 
   void convolve_rows(int64_t thread, int64_t sample, int64_t begin, int64_t end,
                      float* column_sums) const {
-    ConvPlanes planes = planes_of(begin, end);
-    planes.data = scratch_.workspace(thread);
+    const Reach reach = reach_of(begin, end);
+    const ConvPlanes planes{reach.begin,  reach.end - reach.begin,   x_begin_, row_,
+                            plane(step_), scratch_.workspace(thread)};
     functions_.make_conv_planes(sums_, sample, planes);
     const float* packed = scratch_.packed();
     for (int64_t i = 0; i < phases_.count(); ++i) {

@@ -10,19 +10,18 @@ namespace {
 
 using cpu::ConvWeightSums;
 
-// Every element of dweight is one thread's, so nothing has to be added up behind them. Items are the taps,
-// or parts of their rows where there are few taps for the threads.
-void weight_by_taps(const ConvWeightSums& sums, int64_t threads) {
-  const int64_t taps = sums.kernel_h * sums.kernel_w, rows = sums.features_size.channels;
+// Every element of dweight is one thread's, so nothing has to be added up behind them. Items are rows of the
+// window, or parts of the feature channels of one.
+void weight_by_rows(const ConvWeightSums& sums, int64_t threads) {
+  const int64_t rows = sums.features_size.channels;
   constexpr int64_t kLeastRows = 12;  // of a part, one tile
-  const int64_t parts = taps % threads == 0 || taps >= 8 * threads
-                            ? 1
-                            : std::min(threads, (rows + kLeastRows - 1) / kLeastRows);
-  const int64_t items = taps * parts;
+  const int64_t parts =
+      sums.kernel_h % threads == 0 ? 1 : std::min(threads, (rows + kLeastRows - 1) / kLeastRows);
+  const int64_t items = sums.kernel_h * parts;
   const auto run = [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t part = i % parts;
-      conv_functions().conv_weight_tap(sums, i / parts, rows * part / parts,
+      conv_functions().conv_weight_row(sums, i / parts, rows * part / parts,
                                        rows * (part + 1) / parts);
     }
   };
@@ -31,9 +30,9 @@ void weight_by_taps(const ConvWeightSums& sums, int64_t threads) {
 
 // Sums of each thread's samples, added in order of threads.
 void weight_by_samples(const Exec& exec, const ConvWeightSums& sums, const ConvGeometry& g) {
-  const int64_t strip = 2 * conv_functions().lanes, rows = g.features.channels;
+  const int64_t lanes = conv_functions().lanes, rows = g.features.channels;
   const int64_t columns = g.window.taps() * g.image.channels;
-  const int64_t row = (columns + strip - 1) / strip * strip;
+  const int64_t row = (columns + lanes - 1) / lanes * lanes;
   const int64_t per_thread = cpu::kConvWorkspace + rows * row;
   const int64_t available =
       exec.scratch.data ? static_cast<int64_t>(exec.scratch.bytes / sizeof(float)) : 0;
@@ -75,7 +74,7 @@ void conv_weight_gradient(const Exec& exec, const ConvWeightProduct<float>& p) {
                             .dweight = p.dweight,
                             .add = p.mode == GradMode::add};
   if (g.image.channels % conv_functions().lanes == 0) {
-    weight_by_taps(sums, conv_threads(g, 1, cpu::thread_count()));
+    weight_by_rows(sums, conv_threads(g, 1, cpu::thread_count()));
   } else {
     weight_by_samples(exec, sums, g);
   }

@@ -10,8 +10,8 @@
 //             vectors; a block of pixels is gathered into a matrix of patches in the L2 cache.
 //           - thin: of up to kThinChannels output channels, pixels lie in the lanes instead. The
 //             input is transposed into planes, a tap is a shifted plane, weights are broadcast.
-//           - weight gradient: one product per tap over the pixel pairs that it connects, both
-//             operands read where they are; with few image channels over gathered patches.
+//           - weight gradient: a product over the pixel pairs that taps connect, both operands read where
+//             they are; with image channels that fill no vectors over gathered patches.
 // Numerics  sums in an order that depends on geometry and thread count only; fused multiply-adds
 //           where the machine has them
 // Scratch   conv_scratch_floats() per thread and the packed weight; columns are done in groups where
@@ -76,7 +76,8 @@ struct ConvPart {
 };
 
 // Rows [y_begin, y_begin + rows) of one sample of the input as planes, one per channel: pixel (y, x) of
-// channel c is at data[c plane + (y - y_begin) row + x - x_begin], zero outside of the input.
+// channel c is at data[c plane + (y - y_begin) row + x - x_begin], zero outside of the input. The columns
+// outside are cleared beforehand, once for all samples.
 struct ConvPlanes {
   int64_t y_begin, rows, x_begin, row, plane;
   float* data;
@@ -108,20 +109,20 @@ struct ConvWeightSums {
   bool add;
 };
 
-#define ELBO_CONV_FUNCTIONS                                                                      \
-  /* Columns [col_begin, col_end) of the weight of a phase into strips. */                       \
-  void pack_conv_weight(const ConvSums& conv, const ConvPhase& phase, int64_t col_begin,         \
-                        int64_t col_end, float* to);                                             \
-  void convolve_part(const ConvSums& conv, const ConvPart& part);                                \
-  void make_conv_planes(const ConvSums& conv, int64_t sample, const ConvPlanes& planes);         \
-  /* Sample part.sample_begin, of up to kThinChannels output channels, phase.w.in_step == 1, */  \
-  /* and the weight packed as [tap][channel][output channel]. */                                 \
-  void convolve_thin_part(const ConvSums& conv, const ConvPart& part, const ConvPlanes& planes); \
-  /* One tap, rows [row_begin, row_end) of features.channels. image.channels % kLanes == 0. */   \
-  void conv_weight_tap(const ConvWeightSums& conv, int64_t tap, int64_t row_begin,               \
-                       int64_t row_end);                                                         \
-  /* Samples [begin, end) into partial[features.channels][columns, whole strips]. */             \
-  void conv_weight_patches(const ConvWeightSums& conv, int64_t begin, int64_t end,               \
+#define ELBO_CONV_FUNCTIONS                                                                        \
+  /* Columns [col_begin, col_end) of the weight of a phase into strips. */                         \
+  void pack_conv_weight(const ConvSums& conv, const ConvPhase& phase, int64_t col_begin,           \
+                        int64_t col_end, float* to);                                               \
+  void convolve_part(const ConvSums& conv, const ConvPart& part);                                  \
+  void make_conv_planes(const ConvSums& conv, int64_t sample, const ConvPlanes& planes);           \
+  /* Sample part.sample_begin, of up to kThinChannels output channels, phase.w.in_step == 1, */    \
+  /* and the weight packed as [tap][channel][output channel]. */                                   \
+  void convolve_thin_part(const ConvSums& conv, const ConvPart& part, const ConvPlanes& planes);   \
+  /* Row r of the window, rows [row_begin, row_end) of features.channels. */                       \
+  /* image.channels % kLanes == 0. */                                                              \
+  void conv_weight_row(const ConvWeightSums& conv, int64_t r, int64_t row_begin, int64_t row_end); \
+  /* Samples [begin, end) into partial[features.channels][columns, whole vectors]. */              \
+  void conv_weight_patches(const ConvWeightSums& conv, int64_t begin, int64_t end,                 \
                            float* workspace, float* partial);
 
 namespace baseline {

@@ -18,92 +18,176 @@ constexpr int kConvTileRows = kLanes == 16 ? 12 : 6;
 #include "kernels/cpu_conv_weight.h"
 // clang-format on
 
-// A block of pixels whose patches lie in `patches`, taps and channels of `range` only.
-struct ConvBlock {
-  const ConvPixels* pixels;
-  const float* patches;
-  ConvRange range;
-  bool first, last;  // of the ranges
+// Rows of a tile as it reads them.
+struct ConvRows {
+  const float* a;
+  int64_t a_row, a_segment;
+  int64_t count;
+  const int64_t* out;
 };
 
-// All strips of a block. Sums of ranges before the last wait in `partial`.
-inline void convolve_block(const ConvSums& conv, const ConvPart& part, const ConvBlock& block,
-                           float* partial, ConvFinishFunction finish) {
+// One strip of one tile. Sums of steps before the last wait in `partial`.
+struct ConvStrip {
+  int64_t col, width;
   alignas(64) float start[kConvStrip];
   alignas(64) float buffer[kConvTileRows * kConvStrip];
-  const int64_t depth = part.phase.h.taps * part.phase.w.taps * conv.in_size.channels;
-  const int64_t rows = block.pixels->count;
-  const int64_t tiles = (rows + kConvTileRows - 1) / kConvTileRows;
-  const int64_t step = (rows + tiles - 1) / tiles;  // even, so that no tile is left with few rows
-  const bool whole = block.first && block.last;
+  ConvFinishFunction finish;
+  bool direct;  // whether tiles may write their sums where they belong, without `finish`
+};
+
+inline bool finishes_in_tile(const ConvFinish& finish) {
+  const bool simple =
+      finish.activation == Activation::identity || finish.activation == Activation::relu;
+  return simple && !finish.add && !finish.undo && !finish.pre;
+}
+
+inline void begin_strip(const ConvSums& conv, const ConvPart& part, int64_t col, ConvStrip& strip) {
+  const int64_t left = part.col_end - col;
+  strip.col = col;
+  strip.width = left < kConvStrip ? left : kConvStrip;
+  for (int64_t j = 0; j < kConvStrip; ++j) {
+    strip.start[j] = conv.finish.bias && j < strip.width ? conv.finish.bias[col + j] : 0.0f;
+  }
+}
+
+inline void convolve_tile(const ConvSums& conv, const ConvPart& part, const ConvSteps& steps,
+                          const ConvRows& rows, ConvStrip& strip, float* partial) {
+  const int64_t channels = conv.in_size.channels, taps_w = part.phase.w.taps;
+  const int64_t at = strip.col - part.col_begin, depth = part.phase.h.taps * taps_w * channels;
+  const int64_t k = (steps.r_begin * taps_w + steps.s_begin) * channels + steps.c_begin;
+  const bool whole = steps.first && steps.last;
+  const bool direct = steps.last && strip.direct && strip.width % kLanes == 0;
+  float* waiting = whole ? strip.buffer : partial + at;
+  const int64_t waiting_row = whole ? kConvStrip : kConvCols;
+  ConvTileOperands operands{rows.a,
+                            rows.a_row,
+                            rows.a_segment,
+                            part.packed + at * depth + k * kConvStrip,
+                            taps_w * channels * kConvStrip,
+                            steps.r_end - steps.r_begin,
+                            (steps.s_end - steps.s_begin) * (steps.c_end - steps.c_begin),
+                            steps.first ? strip.start : waiting,
+                            steps.first ? 0 : waiting_row,
+                            direct ? conv.out + strip.col : waiting,
+                            waiting_row,
+                            direct ? rows.out : nullptr,
+                            direct && conv.finish.activation == Activation::relu};
+  if (operands.length == operands.a_segment && steps.s_end - steps.s_begin == taps_w) {
+    operands.length *= operands.segments;  // one run after the other, in both operands
+    operands.segments = 1;
+  }
+  multiply_conv_tile(operands, rows.count, strip.width);
+  if (!steps.last || direct) return;
+  strip.finish(conv, ConvTile{waiting, waiting_row, rows.count, rows.out, strip.col, strip.width,
+                              part.sums ? part.sums + at : nullptr});
+}
+
+// All strips of gathered pixels.
+inline void convolve_patches(const ConvSums& conv, const ConvPart& part, const ConvPixels& pixels,
+                             const ConvTaps& h, const ConvTaps& w, const ConvSteps& steps,
+                             ConvStrip& strip) {
+  float* patches = part.workspace;
+  float* partial = patches + kConvRows * kConvPatchRow;
+  copy_patches(conv, part.phase, pixels, steps, h, w, patches);
+  const int64_t tiles = (pixels.count + kConvTileRows - 1) / kConvTileRows;
+  const int64_t step = (pixels.count + tiles - 1) / tiles;  // even, so that no tile has few rows
+  const int64_t segment = (steps.s_end - steps.s_begin) * (steps.c_end - steps.c_begin);
   for (int64_t col = part.col_begin; col < part.col_end; col += kConvStrip) {
-    const int64_t left = part.col_end - col, width = left < kConvStrip ? left : kConvStrip;
-    const int64_t at = col - part.col_begin;
-    for (int64_t j = 0; j < kConvStrip; ++j) {
-      start[j] = conv.finish.bias && j < width ? conv.finish.bias[col + j] : 0.0f;
-    }
-    const float* b = part.packed + at * depth + block.range.begin * kConvStrip;
-    for (int64_t row = 0; row < rows; row += step) {
-      const int64_t count = row + step < rows ? step : rows - row;
-      float* sums = whole ? buffer : partial + row * kConvCols + at;
-      const int64_t sums_row = whole ? kConvStrip : kConvCols;
-      const ConvTileOperands operands{block.patches + row * kConvPatchRow,
-                                      kConvPatchRow,
-                                      b,
-                                      block.range.size,
-                                      block.first ? start : sums,
-                                      block.first ? 0 : sums_row,
-                                      sums,
-                                      sums_row};
-      multiply_conv_tile(operands, count, width);
-      if (!block.last) continue;
-      finish(conv, ConvTile{sums, sums_row, count, block.pixels->out + row, col, width,
-                            part.sums ? part.sums + at : nullptr});
+    begin_strip(conv, part, col, strip);
+    for (int64_t row = 0; row < pixels.count; row += step) {
+      const int64_t count = row + step < pixels.count ? step : pixels.count - row;
+      convolve_tile(
+          conv, part, steps,
+          ConvRows{patches + row * kConvPatchRow, kConvPatchRow, segment, count, pixels.out + row},
+          strip, partial + row * kConvCols);
     }
   }
 }
 
-// One range after the other: of whole taps, or of channels of one tap where there are many.
-inline void convolve_pixels(const ConvSums& conv, const ConvPart& part, const ConvPixels& pixels,
-                            ConvFinishFunction finish) {
-  float* patches = part.workspace;
-  float* partial = patches + kConvRows * kConvPatchRow;
-  const int64_t taps = part.phase.h.taps * part.phase.w.taps, channels = conv.in_size.channels;
+// What of the taps that `window` holds fits into a row of patches goes at a time: all, or columns of one row
+// of the window, or channels of one tap.
+inline void convolve_pixels(const ConvSums& conv, const ConvPart& part, const ConvTaps& h,
+                            const ConvTaps& w, ConvPixels& pixels, ConvStrip& strip) {
+  const int64_t channels = conv.in_size.channels;
+  const int64_t rows = h.end - h.begin, cols = w.end - w.begin;
+  if (rows * cols * channels <= kConvDepth) {
+    convolve_patches(conv, part, pixels, h, w,
+                     ConvSteps{h.begin, h.end, w.begin, w.end, 0, channels, true, true}, strip);
+    pixels.count = 0;
+    return;
+  }
   const int64_t most_channels = channels < kConvDepth ? channels : kConvDepth;
-  const int64_t most_taps = channels < kConvDepth ? kConvDepth / channels : 1;
-  ConvBlock block{&pixels, patches, {}, true, false};
-  int64_t tap = 0, channel = 0;
-  do {
-    ConvRange& range = block.range;
-    const int64_t channels_left = channels - channel;
-    range.tap_begin = tap;
-    range.tap_end = tap + most_taps < taps ? tap + most_taps : taps;
-    range.channel_begin = channel;
-    range.channel_end = channels_left < most_channels ? channels : channel + most_channels;
-    range.begin = tap * channels + channel;
-    range.size = (range.tap_end - range.tap_begin) * (range.channel_end - range.channel_begin);
-    channel = range.channel_end == channels ? 0 : range.channel_end;
-    tap = channel == 0 ? range.tap_end : tap;
-    block.last = tap == taps;
-    gather_patches(conv, part.phase, pixels, range, patches, kConvPatchRow);
-    convolve_block(conv, part, block, partial, finish);
-    block.first = false;
-  } while (!block.last);
-}
-
-void convolve_part(const ConvSums& conv, const ConvPart& part) {
-  const ConvFinishFunction finish = conv_finish_function(conv.finish);
-  ConvPixels pixels;
-  pixels.count = 0;
-  for (int64_t b = part.sample_begin; b < part.sample_end; ++b) {
-    for (int64_t u = part.row_begin; u < part.row_end; ++u) {
-      for (int64_t v = 0; v < part.phase.w.count; ++v) {
-        add_pixel(conv, part.phase, b, u, v, pixels);
-        if (pixels.count < kConvRows) continue;
-        convolve_pixels(conv, part, pixels, finish);
-        pixels.count = 0;
+  const int64_t most_cols = channels < kConvDepth ? kConvDepth / channels : 1;
+  bool first = true;
+  for (int64_t r = h.begin; r < h.end; ++r) {
+    for (int64_t s = w.begin; s < w.end; s += most_cols) {
+      const int64_t s_end = s + most_cols < w.end ? s + most_cols : w.end;
+      for (int64_t c = 0; c < channels; c += most_channels) {
+        const int64_t c_end = c + most_channels < channels ? c + most_channels : channels;
+        const bool last = r + 1 == h.end && s_end == w.end && c_end == channels;
+        convolve_patches(conv, part, pixels, h, w,
+                         ConvSteps{r, r + 1, s, s_end, c, c_end, first, last}, strip);
+        first = false;
       }
     }
   }
-  if (pixels.count > 0) convolve_pixels(conv, part, pixels, finish);
+  pixels.count = 0;
+}
+
+// Pixels of one row that read runs of neighbours: no need to gather them.
+inline void convolve_run(const ConvSums& conv, const ConvPart& part, const ConvTaps& h,
+                         const ConvTaps& w, ConvPixels& pixels, ConvStrip& strip) {
+  const ConvSteps steps{h.begin, h.end, w.begin, w.end, 0, conv.in_size.channels, true, true};
+  const int64_t a_row = part.phase.w.in_step * conv.in_size.channels;
+  const int64_t a_segment = part.phase.h.tap_step * conv.in_size.width * conv.in_size.channels;
+  const int64_t tiles = (pixels.count + kConvTileRows - 1) / kConvTileRows;
+  const int64_t step = (pixels.count + tiles - 1) / tiles;
+  for (int64_t col = part.col_begin; col < part.col_end; col += kConvStrip) {
+    begin_strip(conv, part, col, strip);
+    for (int64_t row = 0; row < pixels.count; row += step) {
+      const int64_t count = row + step < pixels.count ? step : pixels.count - row;
+      convolve_tile(conv, part, steps,
+                    ConvRows{pixels.in[row], a_row, a_segment, count, pixels.out + row}, strip,
+                    nullptr);
+    }
+  }
+  pixels.count = 0;
+}
+
+// Pixels whose window meets the same taps, of all samples.
+inline void convolve_class(const ConvSums& conv, const ConvPart& part, const ConvTaps& h,
+                           const ConvTaps& w, ConvStrip& strip) {
+  // Tiles of fewer rows take longer than gathering whole ones does.
+  constexpr int64_t kLeastRun = 6;
+  const int64_t depth = (h.end - h.begin) * (w.end - w.begin) * conv.in_size.channels;
+  const bool direct = w.last - w.first >= kLeastRun && part.phase.w.tap_step == 1 &&
+                      depth <= kConvDepth && depth > 0;
+  ConvPixels pixels;
+  pixels.count = 0;
+  for (int64_t b = part.sample_begin; b < part.sample_end; ++b) {
+    for (int64_t u = h.first; u < h.last; ++u) {
+      for (int64_t v = w.first; v < w.last;) {
+        v = add_pixels(conv, part.phase, b, u, v, w.last, h, w, pixels);
+        if (direct) {
+          convolve_run(conv, part, h, w, pixels, strip);
+        } else if (pixels.count == kConvRows) {
+          convolve_pixels(conv, part, h, w, pixels, strip);
+        }
+      }
+    }
+  }
+  if (pixels.count > 0) convolve_pixels(conv, part, h, w, pixels, strip);
+}
+
+void convolve_part(const ConvSums& conv, const ConvPart& part) {
+  ConvStrip strip;
+  strip.finish = conv_finish_function(conv.finish);
+  strip.direct = finishes_in_tile(conv.finish);
+  ConvTaps h{0, 0, 0, part.row_begin};
+  while (next_taps(part.phase.h, conv.in_size.height, part.row_end, h)) {
+    ConvTaps w{0, 0, 0, 0};
+    while (next_taps(part.phase.w, conv.in_size.width, part.phase.w.count, w)) {
+      convolve_class(conv, part, h, w, strip);
+    }
+  }
 }

@@ -1,31 +1,53 @@
 // Patches of the input, and packed weights, of kernels/cpu_conv.h.
 // Part of kernels/cpu_conv_body.h, and like it included in the namespace of a vector unit.
 
-// Output pixels of one phase: where each is written, and where its tap (0, 0) reads.
+// Output coordinates [first, last) of an axis, whose taps [begin, end) lie inside of the input.
+struct ConvTaps {
+  int64_t begin, end;
+  int64_t first, last;
+};
+
+// The next run of outputs with the same taps behind `run`, up to `limit`. False if there is none.
+inline bool next_taps(const ConvAxis& axis, int64_t extent, int64_t limit, ConvTaps& run) {
+  if (run.last >= limit) return false;
+  run.first = run.last;
+  do {
+    const int64_t at = axis.in_first + run.last * axis.in_step;
+    int64_t begin = 0, end = axis.taps;
+    while (begin < end && at + begin * axis.tap_step < 0) ++begin;
+    while (end > begin && at + (end - 1) * axis.tap_step >= extent) --end;
+    if (run.last == run.first) run.begin = begin, run.end = end;
+    if (begin != run.begin || end != run.end) break;
+  } while (++run.last < limit);
+  return true;
+}
+
+// Output pixels of one phase: where each is written, and the first thing that it reads.
 struct ConvPixels {
   int64_t count;
-  int64_t out[kConvRows];      // offset of its first channel
-  const float* in[kConvRows];  // its sample
-  int64_t y[kConvRows], x[kConvRows];
+  int64_t out[kConvRows];  // offset of its first channel
+  const float* in[kConvRows];
 };
 
-// Taps [tap_begin, tap_end) by channels [channel_begin, channel_end), which are `size` rows of the
-// packed weight from row `begin`. Either all channels, or one tap.
-struct ConvRange {
-  int64_t tap_begin, tap_end, channel_begin, channel_end;
-  int64_t begin, size;
-};
-
-inline void add_pixel(const ConvSums& conv, const ConvPhase& phase, int64_t b, int64_t u, int64_t v,
-                      ConvPixels& pixels) {
+// Output pixels [v, v_end) of row u, as many as there is room for; the first that was left out.
+inline int64_t add_pixels(const ConvSums& conv, const ConvPhase& phase, int64_t b, int64_t u,
+                          int64_t v, int64_t v_end, const ConvTaps& taps_h, const ConvTaps& taps_w,
+                          ConvPixels& pixels) {
   const ConvSide &in = conv.in_size, &out = conv.out_size;
-  const int64_t i = pixels.count++;
-  const int64_t y = phase.h.out_first + u * phase.h.out_step;
-  const int64_t x = phase.w.out_first + v * phase.w.out_step;
-  pixels.out[i] = ((b * out.height + y) * out.width + x) * out.channels;
-  pixels.in[i] = conv.in + b * in.height * in.width * in.channels;
-  pixels.y[i] = phase.h.in_first + u * phase.h.in_step;
-  pixels.x[i] = phase.w.in_first + v * phase.w.in_step;
+  const ConvAxis &h = phase.h, &w = phase.w;
+  const int64_t y = h.in_first + u * h.in_step + taps_h.begin * h.tap_step;
+  const int64_t x = w.in_first + v * w.in_step + taps_w.begin * w.tap_step;
+  const float* at = conv.in + ((b * in.height + y) * in.width + x) * in.channels;
+  const int64_t out_row = (b * out.height + h.out_first + u * h.out_step) * out.width;
+  int64_t to = (out_row + w.out_first + v * w.out_step) * out.channels;
+  const int64_t in_step = w.in_step * in.channels, out_step = w.out_step * out.channels;
+  int64_t i = pixels.count;
+  for (; v < v_end && i < kConvRows; ++v, ++i, at += in_step, to += out_step) {
+    pixels.out[i] = to;
+    pixels.in[i] = at;
+  }
+  pixels.count = i;
+  return v;
 }
 
 // Written out to the last few floats: these runs are short, and GCC would call memcpy.
@@ -46,54 +68,33 @@ inline void clear_floats(float* to, int64_t n) {
   if (n - i >= 1) to[i] = 0;
 }
 
-// Taps [first, first + count) of one row of the window: `row` is that row of the input, x where its
-// tap 0 reads. What lies outside is zero.
-inline float* gather_row(const float* row, const ConvSide& in, const ConvAxis& axis, int64_t x,
-                         int64_t first, int64_t count, const ConvRange& range, float* to) {
-  const int64_t channels = range.channel_end - range.channel_begin;
-  if (axis.tap_step == 1 && channels == in.channels) {  // neighbours in memory
-    const int64_t from = x + first, room = in.width - from;
-    const int64_t before = from < 0 ? (from + count < 0 ? count : -from) : 0;
-    const int64_t end = room < before ? before : (room < count ? room : count);
-    clear_floats(to, before * channels);
-    if (end > before) {
-      copy_floats(row + (from + before) * channels, to + before * channels,
-                  (end - before) * channels);
-    }
-    clear_floats(to + end * channels, (count - end) * channels);
-    return to + count * channels;
-  }
-  for (int64_t t = first; t < first + count; ++t, to += channels) {
-    const int64_t at = x + t * axis.tap_step;
-    if (at < 0 || at >= in.width) {
-      clear_floats(to, channels);
-    } else {
-      copy_floats(row + at * in.channels + range.channel_begin, to, channels);
-    }
-  }
-  return to;
-}
+// Taps by channels that a block of patches holds, of those that its pixels all have: rows [r_begin, r_end) of
+// the window by columns [s_begin, s_end) by channels.
+struct ConvSteps {
+  int64_t r_begin, r_end, s_begin, s_end, c_begin, c_end;
+  bool first, last;  // of all that the pixels have
+};
 
-// One row of `patches` per pixel.
-inline void gather_patches(const ConvSums& conv, const ConvPhase& phase, const ConvPixels& pixels,
-                           const ConvRange& range, float* patches, int64_t patch_row) {
+// One row of `patches` per pixel, whose `in` is at the first tap that it has.
+inline void copy_patches(const ConvSums& conv, const ConvPhase& phase, const ConvPixels& pixels,
+                         const ConvSteps& steps, const ConvTaps& h, const ConvTaps& w,
+                         float* patches) {
   const ConvSide& in = conv.in_size;
-  const int64_t channels = range.channel_end - range.channel_begin, taps_w = phase.w.taps;
+  const int64_t row = phase.h.tap_step * in.width * in.channels;
+  const int64_t tap = phase.w.tap_step * in.channels;
+  const int64_t channels = steps.c_end - steps.c_begin, cols = steps.s_end - steps.s_begin;
+  const int64_t offset =
+      (steps.r_begin - h.begin) * row + (steps.s_begin - w.begin) * tap + steps.c_begin;
   for (int64_t i = 0; i < pixels.count; ++i) {
-    float* to = patches + i * patch_row;
-    for (int64_t tap = range.tap_begin; tap < range.tap_end;) {
-      const int64_t r = tap / taps_w, first = tap - r * taps_w;
-      const int64_t left = range.tap_end - tap, count = taps_w - first;
-      const int64_t run = left < count ? left : count;
-      const int64_t y = pixels.y[i] + r * phase.h.tap_step;
-      if (y < 0 || y >= in.height) {
-        clear_floats(to, run * channels);
-        to += run * channels;
-      } else {
-        const float* row = pixels.in[i] + y * in.width * in.channels;
-        to = gather_row(row, in, phase.w, pixels.x[i], first, run, range, to);
+    float* to = patches + i * kConvPatchRow;
+    const float* from = pixels.in[i] + offset;
+    for (int64_t r = steps.r_begin; r < steps.r_end; ++r, from += row) {
+      if (tap == channels) {
+        copy_floats(from, to, cols * channels);
+        to += cols * channels;
+        continue;
       }
-      tap += run;
+      for (int64_t s = 0; s < cols; ++s, to += channels) copy_floats(from + s * tap, to, channels);
     }
   }
 }

@@ -7,17 +7,16 @@ inline constexpr int kThinVectors = (kLanes == 16 ? 12 : 6) / Channels < 8
                                         ? (kLanes == 16 ? 12 : 6) / Channels
                                         : 8;
 
-// Transposed by blocks of kLanes pixels and four channels. A block that reaches past the end of a row
-// leaves rubbish there, which is then cleared.
+// Transposed by blocks of kLanes pixels and four channels. The last block may reach past the end of the row
+// and leave rubbish there, which is then cleared.
 inline void make_plane_row(const ConvSums& conv, const float* from, const ConvPlanes& planes,
                            float* to) {
   const int64_t width = conv.in_size.width, channels = conv.in_size.channels;
-  const int64_t before = -planes.x_begin;
-  for (int64_t c = 0; c < channels; ++c) clear_floats(to + c * planes.plane, before);
+  float* first = to - planes.x_begin;
   for (int64_t x = 0; x < width; x += kLanes) {
     const RowOffsets offsets = row_offsets(channels, width - x < kLanes ? width - x : kLanes);
     const float* pixels = from + x * channels;
-    float* at = to + before + x;
+    float* at = first + x;
     int64_t c = 0;
     for (; c + 4 <= channels; c += 4) {
       transpose_columns(pixels + c, offsets, at + c * planes.plane, planes.plane);
@@ -26,9 +25,10 @@ inline void make_plane_row(const ConvSums& conv, const float* from, const ConvPl
       for (int64_t l = 0; l < kLanes; ++l) at[c * planes.plane + l] = pixels[offsets.at[l] + c];
     }
   }
-  const int64_t end = before + width;
-  for (int64_t c = 0; c < channels; ++c)
-    clear_floats(to + c * planes.plane + end, planes.row - end);
+  const int64_t rubbish = -width & (kLanes - 1);
+  for (int64_t c = 0; rubbish > 0 && c < channels; ++c) {
+    clear_floats(first + c * planes.plane + width, rubbish);
+  }
 }
 
 void make_conv_planes(const ConvSums& conv, int64_t sample, const ConvPlanes& planes) {
@@ -52,9 +52,11 @@ struct ThinVector {
   int64_t count;
 };
 
+// results: [vector][channel][lane].
 template <int Channels, int Vectors>
 void multiply_thin(const ConvSums& conv, const ConvPart& part, const ConvPlanes& planes,
-                   const ThinVector* vectors, Vector (&sums)[Channels][Vectors]) {
+                   const ThinVector* vectors, float* results) {
+  Vector sums[Channels][Vectors];
   for (int n = 0; n < Channels; ++n) {
     const float bias = conv.finish.bias ? conv.finish.bias[n] : 0.0f;
     for (int v = 0; v < Vectors; ++v) sums[n][v] = bias - Vector{};
@@ -79,6 +81,9 @@ void multiply_thin(const ConvSums& conv, const ConvPart& part, const ConvPlanes&
         }
       }
     }
+  }
+  for (int v = 0; v < Vectors; ++v) {
+    for (int n = 0; n < Channels; ++n) store(results + (v * Channels + n) * kLanes, sums[n][v]);
   }
 }
 
@@ -134,15 +139,14 @@ template <int Channels>
 void convolve_thin_vectors(const ConvSums& conv, const ConvPart& part, const ConvPlanes& planes,
                            const ThinVector* vectors, int count, ThinFinishFunction finish) {
   constexpr int kVectors = kThinVectors<Channels>;
-  Vector sums[Channels][kVectors];
+  alignas(64) float sums[kVectors * Channels * kLanes];
   multiply_thin<Channels, kVectors>(conv, part, planes, vectors, sums);
   const int64_t step = part.phase.w.out_step * Channels;
   for (int v = 0; v < count; ++v) {
     alignas(64) float line[kLanes * Channels];
-    for (int n = 0; n < Channels; ++n) {
-      alignas(64) float lanes[kLanes];
-      store(lanes, sums[n][v]);
-      for (int l = 0; l < kLanes; ++l) line[l * Channels + n] = lanes[l];
+    const float* of_vector = sums + v * Channels * kLanes;
+    for (int l = 0; l < kLanes; ++l) {
+      for (int n = 0; n < Channels; ++n) line[l * Channels + n] = of_vector[n * kLanes + l];
     }
     finish(conv, line, vectors[v].out, vectors[v].count, step, part.sums);
   }
