@@ -1,5 +1,6 @@
 // The convolutions of the image models that benchmarks speak of.
 //
+//   c1  28x28 pictures, 128 to 1024 channels, kernels 4 and 3, stride 2 (pythae's MNIST benchmark)
 //   c2  32x32 pictures, 32-64-128 channels, kernels 4, stride 2
 //   d1  64x64 pictures, 32-32-64-64 channels, kernels 4, stride 2 (Burgess et al. 2018, arXiv:1804.03599)
 //   d2  64x64 pictures, 32 to 512 channels, kernels 3, stride 2 (PyTorch-VAE's VanillaVAE)
@@ -34,6 +35,13 @@ inline std::vector<ConvLayer> conv_layers(int64_t batch) {
                       true});
   };
   const ConvWindow k4 = ConvWindow::square(4, 2, 1), k3 = ConvWindow::square(3, 2, 1);
+  conv("c1", "c1", 28, 1, 128, k4);
+  conv("c1", "c2", 14, 128, 256, k4);
+  conv("c1", "c3", 7, 256, 512, k4);
+  conv("c1", "c4", 3, 512, 1024, k4);
+  transpose("c1", "t1", 4, 1024, 512, k3, 0);
+  transpose("c1", "t2", 7, 512, 256, k3, 1);
+  transpose("c1", "t3", 14, 256, 1, k3, 1);
   conv("c2", "c1", 32, 3, 32, k4);
   conv("c2", "c2", 16, 32, 64, k4);
   conv("c2", "c3", 8, 64, 128, k4);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "kernels/conv2d.h"
+#include "kernels/cpu_product.h"
 #include "kernels/gemm_handles.h"
 
 namespace elbo {
@@ -79,8 +80,13 @@ void conv_weight_gradient(const Exec& exec, const ConvWeightProduct<T>& product)
 
 namespace native {  // kernels/cpu_conv.h, float only; any geometry
 
-void convolve(const Exec& exec, const ConvProduct<float>& product);
-void conv_weight_gradient(const Exec& exec, const ConvWeightProduct<float>& product);
+// Few output channels, whose pixels can lie in the lanes.
+bool takes_thin(const ConvProduct<float>& product);
+
+void convolve(const Exec& exec, const ConvProduct<float>& product,
+              cpu::VectorUnit unit = cpu::default_vector_unit());
+void conv_weight_gradient(const Exec& exec, const ConvWeightProduct<float>& product,
+                          cpu::VectorUnit unit = cpu::default_vector_unit());
 
 }  // namespace native
 

@@ -62,8 +62,9 @@ ConvAxis image_axis(int64_t image, int64_t kernel, int64_t stride, int64_t paddi
 
 class WideSums {
  public:
-  WideSums(const ConvProduct<float>& product, const ConvScratch& scratch)
-      : product_(product), sums_(conv_sums(product)), scratch_(scratch) {
+  WideSums(const ConvProduct<float>& product, const ConvScratch& scratch,
+           const ConvFunctions& functions)
+      : product_(product), functions_(functions), sums_(conv_sums(product)), scratch_(scratch) {
     // As many samples as lie in the L2 cache, so that phases share what they read and write.
     constexpr int64_t kGroupFloats = 64 * 1024;
     const ConvGeometry& g = product.geometry;
@@ -118,39 +119,40 @@ class WideSums {
   }
 
   const ConvProduct<float>& product_;
-  const ConvFunctions& functions_ = conv_functions();
+  const ConvFunctions& functions_;
   ConvSums sums_;
   ConvScratch scratch_;
   ConvPhases phases_{product_.geometry, product_.towards};
   int64_t group_ = 1, col_begin_ = 0, col_end_ = 0, strips_ = 0;
 };
 
-void convolve_wide(const Exec& exec, const ConvProduct<float>& p) {
+void convolve_wide(const Exec& exec, const ConvProduct<float>& p, const ConvFunctions& functions) {
   const ConvPhases phases{p.geometry, p.towards};
   const int64_t channels =
       p.towards == ConvTowards::image ? p.geometry.features.channels : p.geometry.image.channels;
   int64_t depth = 0;
   for (int64_t i = 0; i < phases.count(); ++i) depth += conv_depth(phases[i], channels);
   const ConvScratch scratch = conv_scratch(exec, p.geometry);
-  const int64_t strip = 2 * conv_functions().lanes;
+  const int64_t strip = 2 * functions.lanes;
   const int64_t fits = scratch.packed_floats / std::max<int64_t>(depth, 1) / strip * strip;
   ELBO_CHECK(fits > 0, "convolution: ", p.geometry.to_string(), " needs more scratch than ",
              exec.scratch.bytes, " bytes");
   const int64_t step = std::min(fits, cpu::kConvCols), cols = p.out_channels();
-  WideSums sums(p, scratch);
+  WideSums sums(p, scratch, functions);
   for (int64_t col = 0; col < cols; col += step) sums.run(col, std::min(col + step, cols));
 }
 
 }  // namespace
 
-const ConvFunctions& conv_functions() {
+const ConvFunctions& conv_functions(cpu::VectorUnit unit) {
   static constexpr ConvFunctions kBaseline = ELBO_CONV_TABLE(baseline);
 #ifdef __x86_64__
   static constexpr ConvFunctions kAvx2 = ELBO_CONV_TABLE(avx2);
   static constexpr ConvFunctions kAvx512 = ELBO_CONV_TABLE(avx512);
-  if (cpu::default_vector_unit() == cpu::VectorUnit::avx512) return kAvx512;
-  if (cpu::default_vector_unit() == cpu::VectorUnit::avx2) return kAvx2;
+  if (unit == cpu::VectorUnit::avx512) return kAvx512;
+  if (unit == cpu::VectorUnit::avx2) return kAvx2;
 #endif
+  ELBO_CHECK(unit == cpu::VectorUnit::baseline, "no convolutions by ", vector_unit_name(unit));
   return kBaseline;
 }
 
@@ -218,8 +220,9 @@ int64_t conv_threads(const ConvGeometry& g, int64_t floats, int64_t available) {
   return std::max<int64_t>(1, std::min<int64_t>(cpu::thread_count(), available / floats));
 }
 
-void convolve(const Exec& exec, const ConvProduct<float>& product) {
-  if (!convolve_thin(exec, product)) convolve_wide(exec, product);
+void convolve(const Exec& exec, const ConvProduct<float>& product, cpu::VectorUnit unit) {
+  const ConvFunctions& functions = conv_functions(unit);
+  if (!convolve_thin(exec, product, functions)) convolve_wide(exec, product, functions);
 }
 
 }  // namespace elbo::native

@@ -21,8 +21,7 @@ struct ConvFunctions {
   decltype(&cpu::baseline::conv_weight_patches) conv_weight_patches;
 };
 
-// Of cpu::default_vector_unit().
-const ConvFunctions& conv_functions();
+const ConvFunctions& conv_functions(cpu::VectorUnit unit);
 
 // The phases of one direction.
 struct ConvPhases {
@@ -95,7 +94,8 @@ inline int64_t conv_depth(const cpu::ConvPhase& phase, int64_t channels) {
 }
 
 // False, having done nothing, if the sums are not thin or their planes do not fit.
-bool convolve_thin(const Exec& exec, const ConvProduct<float>& product);
+bool convolve_thin(const Exec& exec, const ConvProduct<float>& product,
+                   const ConvFunctions& functions);
 
 // Threads that the sums of this geometry are worth, each with `floats` of a scratch of `available`.
 int64_t conv_threads(const ConvGeometry& geometry, int64_t floats, int64_t available);

@@ -25,24 +25,30 @@ struct Reach {
   }
 };
 
-// Weights of all phases as [tap][channel][output channel]; there are few.
-void pack_thin(const ConvSums& sums, const ConvPhase& phase, float* to) {
-  for (int64_t r = 0; r < phase.h.taps; ++r) {
-    for (int64_t s = 0; s < phase.w.taps; ++s) {
-      const int64_t tap = (phase.h.weight_first + r * phase.h.weight_step) * sums.kernel_w +
-                          phase.w.weight_first + s * phase.w.weight_step;
-      for (int64_t c = 0; c < sums.in_size.channels; ++c) {
-        const float* from = sums.weight + tap * sums.weight_tap + c * sums.weight_in;
-        for (int64_t n = 0; n < sums.out_size.channels; ++n) *to++ = from[n * sums.weight_out];
-      }
+// Channel by channel, so that all taps of one find their plane in the L1 cache.
+template <class F>
+void for_each_thin_step(const ConvPhase& phase, int64_t channels, F&& f) {
+  for (int64_t c = 0; c < channels; ++c) {
+    for (int64_t r = 0; r < phase.h.taps; ++r) {
+      for (int64_t s = 0; s < phase.w.taps; ++s) f(c, r, s);
     }
   }
 }
 
+void pack_thin_weight(const ConvSums& sums, const ConvPhase& phase, float* to) {
+  for_each_thin_step(phase, sums.in_size.channels, [&](int64_t c, int64_t r, int64_t s) {
+    const int64_t tap = (phase.h.weight_first + r * phase.h.weight_step) * sums.kernel_w +
+                        phase.w.weight_first + s * phase.w.weight_step;
+    const float* from = sums.weight + tap * sums.weight_tap + c * sums.weight_in;
+    for (int64_t n = 0; n < sums.out_size.channels; ++n) *to++ = from[n * sums.weight_out];
+  });
+}
+
 class ThinSums {
  public:
-  ThinSums(const ConvProduct<float>& product, const ConvScratch& scratch)
-      : product_(product), sums_(conv_sums(product)), scratch_(scratch) {
+  ThinSums(const ConvProduct<float>& product, const ConvScratch& scratch,
+           const ConvFunctions& functions)
+      : product_(product), functions_(functions), sums_(conv_sums(product)), scratch_(scratch) {
     Reach columns;
     for (int64_t i = 0; i < phases_.count(); ++i) {
       const ConvAxis& w = phases_[i].w;
@@ -60,10 +66,16 @@ class ThinSums {
   bool fits() const { return floats(1) <= cpu::kConvWorkspace; }
 
   void run() {
-    float* to = scratch_.packed();
+    float* weight = scratch_.packed();
+    int64_t* offset = offsets();
+    const int64_t channels = sums_.in_size.channels, plane_floats = plane(step_);
     for (int64_t i = 0; i < phases_.count(); ++i) {
-      pack_thin(sums_, phases_[i], to);
-      to += conv_depth(phases_[i], sums_.in_size.channels) * sums_.out_size.channels;
+      const ConvPhase phase = phases_[i];
+      pack_thin_weight(sums_, phase, weight);
+      weight += conv_depth(phase, channels) * sums_.out_size.channels;
+      for_each_thin_step(phase, channels, [&](int64_t c, int64_t r, int64_t s) {
+        *offset++ = c * plane_floats + r * phase.h.tap_step * row_ + s * phase.w.tap_step;
+      });
     }
     for_each_conv_thread(scratch_.threads, [this](int64_t t) { convolve(t); });
     if (!product_.input || !product_.input->dbias) return;
@@ -73,6 +85,11 @@ class ThinSums {
 
  private:
   int64_t lanes() const { return functions_.lanes; }
+  // Behind the packed weight.
+  int64_t* offsets() const {
+    const int64_t weights = product_.geometry.weight_size();
+    return reinterpret_cast<int64_t*>(scratch_.packed() + round_up(weights, 16));
+  }
   int64_t floats(int64_t rows) const { return plane(rows) * sums_.in_size.channels + lanes(); }
 
   // Of planes that `rows` rows of all phases read. An odd number of lines, or channels would share few sets
@@ -108,6 +125,7 @@ class ThinSums {
                             plane(step_), scratch_.workspace(thread)};
     functions_.make_conv_planes(sums_, sample, planes);
     const float* packed = scratch_.packed();
+    const int64_t* offset = offsets();
     for (int64_t i = 0; i < phases_.count(); ++i) {
       const ConvPhase phase = phases_[i];
       const ConvPart part{phase,
@@ -119,14 +137,17 @@ class ThinSums {
                           product_.out_channels(),
                           packed,
                           scratch_.workspace(thread),
-                          column_sums};
+                          column_sums,
+                          offset,
+                          conv_depth(phase, sums_.in_size.channels)};
       functions_.convolve_thin_part(sums_, part, planes);
-      packed += conv_depth(phase, sums_.in_size.channels) * product_.out_channels();
+      packed += part.steps * product_.out_channels();
+      offset += part.steps;
     }
   }
 
   const ConvProduct<float>& product_;
-  const ConvFunctions& functions_ = conv_functions();
+  const ConvFunctions& functions_;
   ConvSums sums_;
   ConvScratch scratch_;
   ConvPhases phases_{product_.geometry, product_.towards};
@@ -135,17 +156,18 @@ class ThinSums {
 
 }  // namespace
 
-bool convolve_thin(const Exec& exec, const ConvProduct<float>& p) {
-  const ConvWindow& w = p.geometry.window;
+bool takes_thin(const ConvProduct<float>& p) {
   // Neighbouring pixels of a phase must read neighbours.
-  const bool unit_step = p.towards == ConvTowards::image || w.stride_w == 1;
-  if (p.out_channels() > cpu::kThinChannels || !unit_step) return false;
-  const int64_t in_channels =
-      p.towards == ConvTowards::image ? p.geometry.features.channels : p.geometry.image.channels;
-  const int64_t weights = w.taps() * in_channels * p.out_channels();
+  const bool unit_step = p.towards == ConvTowards::image || p.geometry.window.stride_w == 1;
+  return p.out_channels() <= cpu::kThinChannels && unit_step;
+}
+
+bool convolve_thin(const Exec& exec, const ConvProduct<float>& p, const ConvFunctions& functions) {
+  if (!takes_thin(p)) return false;
   const ConvScratch scratch = conv_scratch(exec, p.geometry);
-  if (scratch.packed_floats < weights) return false;
-  ThinSums sums(p, scratch);
+  // Weights, and an offset of two floats for each at most.
+  if (scratch.packed_floats < 3 * p.geometry.weight_size() + 16) return false;
+  ThinSums sums(p, scratch, functions);
   if (!sums.fits()) return false;
   sums.run();
   return true;

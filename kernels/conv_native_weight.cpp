@@ -12,7 +12,7 @@ using cpu::ConvWeightSums;
 
 // Every element of dweight is one thread's, so nothing has to be added up behind them. Items are rows of the
 // window, or parts of the feature channels of one.
-void weight_by_rows(const ConvWeightSums& sums, int64_t threads) {
+void weight_by_rows(const ConvWeightSums& sums, const ConvFunctions& functions, int64_t threads) {
   const int64_t rows = sums.features_size.channels;
   constexpr int64_t kLeastRows = 12;  // of a part, one tile
   const int64_t parts =
@@ -21,16 +21,16 @@ void weight_by_rows(const ConvWeightSums& sums, int64_t threads) {
   const auto run = [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t part = i % parts;
-      conv_functions().conv_weight_row(sums, i / parts, rows * part / parts,
-                                       rows * (part + 1) / parts);
+      functions.conv_weight_row(sums, i / parts, rows * part / parts, rows * (part + 1) / parts);
     }
   };
   threads > 1 ? cpu::parallel_ranges(items, run, cpu::kParallelThreshold) : run(0, items);
 }
 
 // Sums of each thread's samples, added in order of threads.
-void weight_by_samples(const Exec& exec, const ConvWeightSums& sums, const ConvGeometry& g) {
-  const int64_t lanes = conv_functions().lanes, rows = g.features.channels;
+void weight_by_samples(const Exec& exec, const ConvWeightSums& sums, const ConvFunctions& functions,
+                       const ConvGeometry& g) {
+  const int64_t lanes = functions.lanes, rows = g.features.channels;
   const int64_t columns = g.window.taps() * g.image.channels;
   const int64_t row = (columns + lanes - 1) / lanes * lanes;
   const int64_t per_thread = cpu::kConvWorkspace + rows * row;
@@ -43,8 +43,8 @@ void weight_by_samples(const Exec& exec, const ConvWeightSums& sums, const ConvG
   const auto partial = [&](int64_t t) { return scratch + t * per_thread + cpu::kConvWorkspace; };
   const auto run = [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
-      conv_functions().conv_weight_patches(sums, g.batch * t / threads, g.batch * (t + 1) / threads,
-                                           scratch + t * per_thread, partial(t));
+      functions.conv_weight_patches(sums, g.batch * t / threads, g.batch * (t + 1) / threads,
+                                    scratch + t * per_thread, partial(t));
     }
   };
   cpu::parallel_ranges(threads, run, cpu::kParallelThreshold);
@@ -60,7 +60,9 @@ void weight_by_samples(const Exec& exec, const ConvWeightSums& sums, const ConvG
 
 }  // namespace
 
-void conv_weight_gradient(const Exec& exec, const ConvWeightProduct<float>& p) {
+void conv_weight_gradient(const Exec& exec, const ConvWeightProduct<float>& p,
+                          cpu::VectorUnit unit) {
+  const ConvFunctions& functions = conv_functions(unit);
   const ConvGeometry& g = p.geometry;
   const ConvPhases phases{g, ConvTowards::features};
   const ConvWeightSums sums{.batch = g.batch,
@@ -73,10 +75,10 @@ void conv_weight_gradient(const Exec& exec, const ConvWeightProduct<float>& p) {
                             .phase = phases[0],
                             .dweight = p.dweight,
                             .add = p.mode == GradMode::add};
-  if (g.image.channels % conv_functions().lanes == 0) {
-    weight_by_rows(sums, conv_threads(g, 1, cpu::thread_count()));
+  if (g.image.channels % functions.lanes == 0) {
+    weight_by_rows(sums, functions, conv_threads(g, 1, cpu::thread_count()));
   } else {
-    weight_by_samples(exec, sums, g);
+    weight_by_samples(exec, sums, functions, g);
   }
   conv_bias_gradient(exec, p);
 }

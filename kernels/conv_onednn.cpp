@@ -223,7 +223,10 @@ Plan plan_of(const CpuConv& conv, const PlanKey& key, const Descriptors& d,
              const Descriptor& descriptor, const memory::desc& weight) {
   Plan plan;
   plan.implementation = descriptor.impl_info_str();
-  if (plan.implementation.starts_with("ref")) return plan;
+  if (plan.implementation.starts_with("ref")) {
+    plan.implementation = concat("own kernels, as oneDNN has ", plan.implementation);
+    return plan;
+  }
   const auto unbound = [&](const memory::desc& desc) {
     return memory(desc, conv.engine, DNNL_MEMORY_NONE);
   };
@@ -255,7 +258,7 @@ Plan make_plan(const CpuConv& conv, const PlanKey& key) {
     return plan_of<dnnl::convolution_backward_weights>(conv, key, d, weight,
                                                        weight.diff_weights_desc());
   } catch (const dnnl::error& error) {
-    return Plan{.implementation = concat("none: ", error.what())};
+    return Plan{.implementation = concat("own kernels, as oneDNN says ", error.what())};
   }
 }
 

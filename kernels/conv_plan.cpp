@@ -1,8 +1,11 @@
 // Which implementation serves which convolution on the CPU: rules and not timings, so that results repeat.
+// Where oneDNN has nothing but reference loops, or cannot add to what is there, our kernels step in whatever
+// the rules say.
 #include <cstdlib>
 #include <cstring>
 
 #include "kernels/conv_backends.h"
+#include "kernels/cpu_conv.h"
 #include "kernels/error.h"
 
 namespace elbo {
@@ -22,8 +25,40 @@ Library forced_library() {
   return library;
 }
 
-bool prefers_onednn(const ConvProduct<float>&) { return true; }
-bool prefers_onednn(const ConvWeightProduct<float>&) { return true; }
+// The figures are those of bench/conv_bench with one thread of a Zen 4 (AVX-512), oneDNN 2.6, batch 64, with
+// bias and ReLU or their gradients; names of layers as in bench/conv_layers.h. Both libraries are within a
+// tenth of each other for most layers, so these rules are about the rest.
+
+// Weights that leave the L2 cache: oneDNN's kernels take 1.4 to 2.2 times as long (d2's c4 and t0).
+constexpr int64_t kLargeWeight = 512 * 1024;
+
+// Below AVX2 our kernels have too few lanes to compete with generated code.
+bool narrow_vectors() { return cpu::default_vector_unit() == cpu::VectorUnit::baseline; }
+
+bool prefers_onednn(const ConvProduct<float>& p) {
+  const ConvGeometry& g = p.geometry;
+  if (narrow_vectors()) return true;
+  if (native::takes_thin(p))
+    return false;  // lanes full of pixels, not 3 of 16: 2.5 to 3 times as fast
+  if (g.weight_size() >= kLargeWeight) return false;
+  if (p.towards == ConvTowards::image) return true;  // up to 1.15 (d1's t3), level for the others
+  // One strip of columns over a deep patch: 1.05 to 1.13 (d1's c2, data gradients of t3 and d2's t4).
+  if (g.features.channels <= 32) return g.image.channels < 16;
+  return g.features.channels <
+         128;  // else 1.0 to 1.06 (d2's c2 and c3, data gradients of t1 and t2)
+}
+
+bool prefers_onednn(const ConvWeightProduct<float>& p) {
+  const ConvGeometry& g = p.geometry;
+  if (narrow_vectors()) return true;
+  if (g.image.channels % 16 != 0)
+    return true;  // patches are gathered then, at half of oneDNN's rate
+  // oneDNN's lanes are feature channels, and it would pad them: 4 (d2's out).
+  if (g.features.channels <= cpu::kThinChannels) return false;
+  // Small planes leave oneDNN little to sum per tap: level at 8x8 with 32 channels, else 1.05 to 2.2.
+  constexpr int64_t kSmallPlane = 64;
+  return g.features.pixels() > kSmallPlane;
+}
 
 template <class P>
 bool wants_onednn(const P& product) {

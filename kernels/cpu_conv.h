@@ -73,6 +73,9 @@ struct ConvPart {
   const float* packed;         // the phase's weights of these columns
   float* workspace;            // kConvWorkspace floats
   float* sums;                 // ConvFinish::undo: [col_end - col_begin], added to; may be null
+  // Thin sums: where in the planes, from a pixel's tap (0, 0), each row of `packed` is multiplied with.
+  const int64_t* step_offsets = nullptr;
+  int64_t steps = 0;
 };
 
 // Rows [y_begin, y_begin + rows) of one sample of the input as planes, one per channel: pixel (y, x) of
@@ -116,7 +119,7 @@ struct ConvWeightSums {
   void convolve_part(const ConvSums& conv, const ConvPart& part);                                  \
   void make_conv_planes(const ConvSums& conv, int64_t sample, const ConvPlanes& planes);           \
   /* Sample part.sample_begin, of up to kThinChannels output channels, phase.w.in_step == 1, */    \
-  /* and the weight packed as [tap][channel][output channel]. */                                   \
+  /* and the weight packed as [step][output channel]. */                                           \
   void convolve_thin_part(const ConvSums& conv, const ConvPart& part, const ConvPlanes& planes);   \
   /* Row r of the window, rows [row_begin, row_end) of features.channels. */                       \
   /* image.channels % kLanes == 0. */                                                              \

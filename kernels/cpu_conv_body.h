@@ -42,12 +42,12 @@ inline bool finishes_in_tile(const ConvFinish& finish) {
 }
 
 inline void begin_strip(const ConvSums& conv, const ConvPart& part, int64_t col, ConvStrip& strip) {
+  if (strip.col == col) return;
   const int64_t left = part.col_end - col;
   strip.col = col;
   strip.width = left < kConvStrip ? left : kConvStrip;
-  for (int64_t j = 0; j < kConvStrip; ++j) {
-    strip.start[j] = conv.finish.bias && j < strip.width ? conv.finish.bias[col + j] : 0.0f;
-  }
+  clear_floats(strip.start, kConvStrip);
+  if (conv.finish.bias) copy_floats(conv.finish.bias + col, strip.start, strip.width);
 }
 
 inline void convolve_tile(const ConvSums& conv, const ConvPart& part, const ConvSteps& steps,
@@ -181,6 +181,7 @@ inline void convolve_class(const ConvSums& conv, const ConvPart& part, const Con
 
 void convolve_part(const ConvSums& conv, const ConvPart& part) {
   ConvStrip strip;
+  strip.col = -1;
   strip.finish = conv_finish_function(conv.finish);
   strip.direct = finishes_in_tile(conv.finish);
   ConvTaps h{0, 0, 0, part.row_begin};

@@ -61,25 +61,15 @@ void multiply_thin(const ConvSums& conv, const ConvPart& part, const ConvPlanes&
     const float bias = conv.finish.bias ? conv.finish.bias[n] : 0.0f;
     for (int v = 0; v < Vectors; ++v) sums[n][v] = bias - Vector{};
   }
-  const ConvAxis &h = part.phase.h, &w = part.phase.w;
-  const int64_t channels = conv.in_size.channels, plane = planes.plane;
-  const float* weight = part.packed;
-  for (int64_t r = 0; r < h.taps; ++r) {
-    for (int64_t s = 0; s < w.taps; ++s) {
-      const int64_t shift = r * h.tap_step * planes.row + s * w.tap_step;
-      const float* at[Vectors];
-      for (int v = 0; v < Vectors; ++v) at[v] = planes.data + vectors[v].in + shift;
-      for (int64_t c = 0; c < channels; ++c, weight += Channels) {
-        Vector x[Vectors];
-        for (int v = 0; v < Vectors; ++v) {
-          x[v] = load(at[v]);
-          at[v] += plane;
-        }
-        for (int n = 0; n < Channels; ++n) {
-          const Vector factor = weight[n] - Vector{};
-          for (int v = 0; v < Vectors; ++v) sums[n][v] = multiply_add(factor, x[v], sums[n][v]);
-        }
-      }
+  const float *weight = part.packed, *at[Vectors];
+  for (int v = 0; v < Vectors; ++v) at[v] = planes.data + vectors[v].in;
+  for (int64_t k = 0; k < part.steps; ++k, weight += Channels) {
+    const int64_t step = part.step_offsets[k];
+    Vector x[Vectors];
+    for (int v = 0; v < Vectors; ++v) x[v] = load(at[v] + step);
+    for (int n = 0; n < Channels; ++n) {
+      const Vector factor = weight[n] - Vector{};
+      for (int v = 0; v < Vectors; ++v) sums[n][v] = multiply_add(factor, x[v], sums[n][v]);
     }
   }
   for (int v = 0; v < Vectors; ++v) {

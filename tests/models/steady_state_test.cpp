@@ -8,7 +8,9 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
+#include <vector>
 
+#include "kernels/conv2d.h"
 #include "models/trainer.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(CUDASIM)
@@ -62,6 +64,7 @@ TEST(SteadyState, ATrainingStepAllocatesNothing) {
   for (int i = 0; i < 9; ++i) trainer.train_step();  // every shape has its plan and its primitives
   void* warm_up[1];
   backtrace(warm_up, 1);  // loads its own library on first use
+  allocations = 0;
   counting = true;
   for (int i = 0; i < 30; ++i) trainer.train_step();
   const int64_t of_training = allocations;
@@ -70,6 +73,48 @@ TEST(SteadyState, ATrainingStepAllocatesNothing) {
   counting = false;
   EXPECT_EQ(of_training, 0);
   EXPECT_EQ(allocations, 1) << "the counter itself does not work";
+}
+
+// A wide and a thin layer, both ways, through each library that serves them.
+TEST(SteadyState, ConvolutionsAllocateNothing) {
+  if (!ELBO_OWN_HEAP) GTEST_SKIP() << "the sanitizer owns the heap";
+  Context context;
+  const ConvWindow window = ConvWindow::square(4, 2, 1);
+  for (const int64_t channels : {3, 16, 48}) {
+    const ConvGeometry g = conv2d_geometry(4, {16, 16, channels}, 40, window);
+    std::vector<float> image(static_cast<size_t>(g.batch * g.image.size()), 0.5f);
+    std::vector<float> features(static_cast<size_t>(g.batch * g.features.size()), 0.25f);
+    std::vector<float> weight(static_cast<size_t>(g.weight_size()), 0.1f), bias(48, 0.1f);
+    const auto step = [&] {
+      conv2d_forward(context.exec(), ConvForward{.geometry = g,
+                                                 .x = image.data(),
+                                                 .weight = weight.data(),
+                                                 .bias = bias.data(),
+                                                 .y = features.data(),
+                                                 .activation = Activation::relu});
+      conv_transpose2d_forward(context.exec(), ConvForward{.geometry = g,
+                                                           .x = features.data(),
+                                                           .weight = weight.data(),
+                                                           .bias = bias.data(),
+                                                           .y = image.data()});
+      for (const GradMode mode : {GradMode::write, GradMode::add}) {
+        conv2d_backward_weight(context.exec(), ConvBackwardWeight{.geometry = g,
+                                                                  .x = image.data(),
+                                                                  .dy = features.data(),
+                                                                  .dweight = weight.data(),
+                                                                  .mode = mode,
+                                                                  .dbias = bias.data()});
+      }
+    };
+    for (int i = 0; i < 2; ++i) step();
+    void* warm_up[1];
+    backtrace(warm_up, 1);
+    allocations = 0;
+    counting = true;
+    for (int i = 0; i < 3; ++i) step();
+    counting = false;
+    EXPECT_EQ(allocations, 0) << g.to_string();
+  }
 }
 
 }  // namespace
