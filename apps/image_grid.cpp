@@ -14,16 +14,15 @@ uint8_t to_byte(float value) {
   return static_cast<uint8_t>(std::lround(bounded * 255.0f));
 }
 
-// Draws image [C, H, W] at (left, top), enlarged.
+// Draws image [H, W, C] at (left, top), enlarged.
 void draw(Picture& picture, const float* image, const ImageShape& shape, int64_t left, int64_t top,
           int64_t scale) {
-  const int64_t plane = shape.height * shape.width;
   for (int64_t y = 0; y < shape.height * scale; ++y) {
     for (int64_t x = 0; x < shape.width * scale; ++x) {
-      const float* source = image + (y / scale) * shape.width + x / scale;
+      const float* source = image + ((y / scale) * shape.width + x / scale) * shape.channels;
       const int64_t target = ((top + y) * picture.width + left + x) * picture.channels;
       for (int64_t c = 0; c < picture.channels; ++c)
-        picture.pixels[static_cast<size_t>(target + c)] = to_byte(source[c * plane]);
+        picture.pixels[static_cast<size_t>(target + c)] = to_byte(source[c]);
     }
   }
 }

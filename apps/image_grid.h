@@ -38,7 +38,7 @@ int64_t grid_scale(const ImageShape& shape);
 // Throws what image_grid() of `count` images would: worth asking before they are made.
 void check_grid(int64_t count, const ImageShape& shape, const GridStyle& style);
 
-// `images` [n, C, H, W], 0 black, 1 white; values outside are cut off.
+// `images` [n, H, W, C], 0 black, 1 white; values outside are cut off.
 Picture image_grid(const std::vector<float>& images, const ImageShape& shape,
                    const GridStyle& style = {});
 

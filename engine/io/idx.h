@@ -2,7 +2,7 @@
 //
 //   0x00 0x00 0x08 rank | rank big-endian u32 extents | elements, row-major, exactly to the end
 //
-// Shapes    images [N, H, W] or [N, C, H, W], labels [N]
+// Shapes    images [N, H, W] or [N, C, H, W] in the file, channels last in memory; labels [N]
 // Errors    ErrorCode::data: file, found, expected, what to do
 // Source    yann.lecun.com/exdb/mnist, "the IDX file format"
 #pragma once
@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "engine/io/file_ops.h"
+#include "engine/io/image_set.h"
 
 namespace elbo {
 
@@ -34,28 +35,6 @@ IdxView parse_idx(std::span<const std::byte> file, const std::string& file_name,
 // The plain form of a file that may be gzip; plain files are passed through.
 std::vector<std::byte> gunzip_idx(std::vector<std::byte> file, const std::string& file_name,
                                   const IdxLimits& limits = {});
-
-// One split of a labelled image set. Move-only would be enough, but copies are correct too.
-struct ImageSplit {
-  std::string source;  // path of the image file
-  int64_t count = 0;
-  int64_t channels = 1;
-  int64_t height = 0;
-  int64_t width = 0;
-  std::vector<std::byte> file;  // the image file, header included, so that nothing is copied
-  size_t pixels_begin = 0;
-  std::vector<uint8_t> labels;  // empty if the set has none
-
-  std::span<const uint8_t> pixels() const {  // [N, C, H, W], 0..255
-    return {reinterpret_cast<const uint8_t*>(file.data()) + pixels_begin,
-            file.size() - pixels_begin};
-  }
-};
-
-struct ImageSet {
-  ImageSplit train;
-  ImageSplit test;
-};
 
 // Finds {train,t10k}-{images-idx3,labels-idx1}-ubyte in `directory`, also with a dot for the second
 // dash ("train-images.idx3-ubyte") and with .gz. Labels may be missing, images may not.

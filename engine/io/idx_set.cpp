@@ -56,6 +56,7 @@ void load_images(Fs& fs, const IdxLimits& limits, ImageSplit& split) {
                 " holds no pixels; download it again");
   }
   split.pixels_begin = split.file.size() - view.elements.size();
+  put_channels_last(split.pixels(), split.channels, split.height, split.width);
 }
 
 void load_labels(Fs& fs, const std::string& path, const IdxLimits& limits, ImageSplit& split) {
@@ -87,16 +88,11 @@ bool has_idx_set(Fs& fs, const std::string& directory) {
 }
 
 ImageSet load_idx_set(Fs& fs, const std::string& directory, const IdxLimits& limits) {
-  ImageSet set{load_split(fs, directory, "train", limits),
-               load_split(fs, directory, "t10k", limits)};
-  const ImageSplit& a = set.train;
-  const ImageSplit& b = set.test;
-  if (a.channels != b.channels || a.height != b.height || a.width != b.width) {
-    const int64_t train[] = {a.channels, a.height, a.width};
-    const int64_t test[] = {b.channels, b.height, b.width};
-    throw_error(ErrorCode::data, b.source, ": images are ", shape_text(test), ", expected ",
-                shape_text(train), " as in ", a.source, "; take both files from one source");
-  }
+  ImageSet set;
+  set.train = load_split(fs, directory, "train", limits);
+  set.test = load_split(fs, directory, "t10k", limits);
+  set.format = "IDX";
+  check_same_shape(set.train, set.test);
   return set;
 }
 

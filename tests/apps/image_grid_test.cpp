@@ -35,12 +35,25 @@ TEST(ImageGrid, PlacesImagesRowByRowWithAFrame) {
   EXPECT_EQ(picture.pixels, expected);
 }
 
-TEST(ImageGrid, TurnsPlanesIntoRgb) {
+TEST(ImageGrid, ShowsColoursWithChannelsLast) {
   GridStyle style;
   style.padding = 0;
   style.scale = 1;
-  const Picture picture = image_grid({1, 0, /**/ 0, 1, /**/ 0, 0}, {3, 1, 2}, style);
-  EXPECT_EQ(picture.pixels, (std::vector<uint8_t>{255, 0, 0, 0, 255, 0}));
+  // Two pictures of 1 x 3: red, green, blue; then white, black, white.
+  const std::vector<float> images = {1, 0, 0, 0, 1, 0, 0, 0, 1, /**/ 1, 1, 1, 0, 0, 0, 1, 1, 1};
+  style.columns = 1;
+  const Picture picture = image_grid(images, {3, 1, 3}, style);
+  EXPECT_EQ(picture.width, 3);
+  EXPECT_EQ(picture.height, 2);
+  EXPECT_EQ(picture.pixels, (std::vector<uint8_t>{255, 0, 0, 0, 255, 0, 0, 0, 255,  //
+                                                  255, 255, 255, 0, 0, 0, 255, 255, 255}));
+  style.scale = 2;
+  const Picture large = image_grid({1, 0, 0, 0, 1, 0}, {3, 2, 1}, style);
+  EXPECT_EQ(large.width, 2);
+  EXPECT_EQ(large.height, 4);
+  EXPECT_EQ(large.pixels,
+            (std::vector<uint8_t>{255, 0,   0, 255, 0,   0, 255, 0,   0, 255, 0,   0,  //
+                                  0,   255, 0, 0,   255, 0, 0,   255, 0, 0,   255, 0}));
 }
 
 TEST(ImageGrid, EnlargesByWholePixels) {

@@ -153,10 +153,13 @@ TEST_F(IdxSetTest, LabelsMayBeMissing) {
   EXPECT_TRUE(load_idx_set(fs, dir.path()).train.labels.empty());
 }
 
-TEST_F(IdxSetTest, ColourImagesHaveAChannelDimension) {
-  put("train-images-idx3-ubyte", idx({1, 3, 1, 2}, "abcdef"));
-  put("t10k-images-idx3-ubyte", idx({1, 3, 1, 2}, "abcdef"));
-  EXPECT_EQ(load_idx_set(fs, dir.path()).test.channels, 3);
+TEST_F(IdxSetTest, ColourImagesAreReadWithTheirChannelsLast) {
+  put("train-images-idx3-ubyte", idx({2, 3, 1, 2}, "rRgGbBsShHcC"));
+  put("t10k-images-idx3-ubyte", idx({1, 3, 1, 2}, "rRgGbB"));
+  const ImageSet set = load_idx_set(fs, dir.path());
+  EXPECT_EQ(set.test.channels, 3);
+  EXPECT_EQ(std::string(set.test.pixels().begin(), set.test.pixels().end()), "rgbRGB");
+  EXPECT_EQ(std::string(set.train.pixels().begin(), set.train.pixels().end()), "rgbRGBshcSHC");
 }
 
 TEST_F(IdxSetTest, MissingImagesAreListed) {
@@ -177,7 +180,7 @@ TEST_F(IdxSetTest, FilesThatDoNotBelongTogetherAreRefused) {
   remove_tree(fs, dir / "train-labels-idx1-ubyte");
   put("t10k-images-idx3-ubyte", idx({1, 3, 3}, "abcdefghi"));
   EXPECT_EQ(refusal(), "4: " + (dir / "t10k-images-idx3-ubyte") +
-                           ": images are [1, 3, 3], expected [1, 2, 3] as in " +
+                           ": images are 3 x 3, expected 2 x 3 as in " +
                            (dir / "train-images-idx3-ubyte") + "; take both files from one source");
   put("train-images-idx3-ubyte", idx({4}, "abcd"));
   EXPECT_EQ(refusal(), "4: " + (dir / "train-images-idx3-ubyte") +
