@@ -7,8 +7,10 @@
 
 namespace elbo {
 
-ImageData ImageData::from_split(Context& context, const ImageSplit& split, int64_t limit) {
+ImageData ImageData::from_split(Context& context, const ImageSplit& split, int64_t limit,
+                                const ImageChanges& changes) {
   ImageData data;
+  data.changes_ = changes;
   data.shape_ = {split.channels, split.height, split.width};
   data.count_ = limit > 0 ? std::min(limit, split.count) : split.count;
   const auto bytes = static_cast<size_t>(data.count_ * data.shape_.size());
@@ -60,6 +62,10 @@ ImageBatch ImageData::gather(Tape& tape, BatchOrder order, int64_t batch, Binari
     args.batch = batch;
     args.order = order;
     args.binarise = binarise;
+    args.dequantise = changes_.dequantise;
+    args.flip = changes_.flip;
+    args.width = shape_.width;
+    args.channels = shape_.channels;
     args.x = x.as<float>();
     args.x_bf16 = x_bf16;
     elbo::gather(exec, args);

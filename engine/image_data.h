@@ -5,7 +5,7 @@
 #include <cstdint>
 
 #include "engine/context.h"
-#include "engine/io/idx.h"
+#include "engine/io/image_set.h"
 #include "engine/tape.h"
 #include "kernels/conv_geometry.h"
 #include "kernels/gather.h"
@@ -25,10 +25,17 @@ struct ImageBatch {
   Tensor input, target;
 };
 
+// What is done to stored images on their way into a batch (kernels/gather.h).
+struct ImageChanges {
+  bool flip = false;        // of training batches only: those whose order follows a step's state
+  bool dequantise = false;  // of all batches
+};
+
 class ImageData {
  public:
-  // Copies pixels (and labels) to the device. `limit` > 0 keeps only the first so many.
-  static ImageData from_split(Context& context, const ImageSplit& split, int64_t limit = 0);
+  // Copies pixels to the device. `limit` > 0 keeps only the first so many.
+  static ImageData from_split(Context& context, const ImageSplit& split, int64_t limit = 0,
+                              const ImageChanges& changes = {});
 
   // Items [offset, offset + count) of a fixed random order of all sprites, so that sets that do not
   // overlap in that range have no image in common.
@@ -38,7 +45,7 @@ class ImageData {
   const ImageShape& shape() const { return shape_; }
   bool is_sprites() const { return resolution_ > 0; }
 
-  // The batch that `order` selects, [batch, pixels] in [0, 1]. order.samples is filled in here.
+  // The batch that `order` selects, [batch, height * width * channels] in [0, 1], channels last. order.samples is filled in here.
   // `input` is the type of ImageBatch::input, f32 or bf16.
   ImageBatch gather(Tape& tape, BatchOrder order, int64_t batch, Binarise binarise,
                     DType input = DType::f32) const;
@@ -47,6 +54,7 @@ class ImageData {
   DeviceBlock pixels_;
   int64_t count_ = 0;
   ImageShape shape_;
+  ImageChanges changes_;
   int resolution_ = 0;
   int64_t sprite_offset_ = 0;
 };

@@ -14,20 +14,38 @@
 namespace elbo {
 namespace {
 
-// What a stored pixel becomes. `uniform` matters to the dynamic kind only.
-template <Binarise Kind>
+enum class Pixel { grey, threshold, dynamic, dequantised };
+
+constexpr bool is_noisy(Pixel kind) { return kind == Pixel::dynamic || kind == Pixel::dequantised; }
+
+// What a stored pixel becomes. `uniform` matters to the noisy kinds only.
+template <Pixel Kind>
 ELBO_HD float pixel_value(uint8_t stored, float uniform) {
-  if constexpr (Kind == Binarise::threshold) return stored >= 128 ? 1.0f : 0.0f;
+  if constexpr (Kind == Pixel::threshold) return stored >= 128 ? 1.0f : 0.0f;
+  if constexpr (Kind == Pixel::dequantised) {
+    // 8 bits and 16 below the point: all of this is exact.
+    const auto part = static_cast<float>(static_cast<int32_t>(uniform * 65536.0f)) * 0x1p-16f;
+    return (static_cast<float>(stored) + part) * 0x1p-8f;
+  }
   const float grey = grey_value<float>(stored);
-  if constexpr (Kind == Binarise::dynamic) return uniform < grey ? 1.0f : 0.0f;
+  if constexpr (Kind == Pixel::dynamic) return uniform < grey ? 1.0f : 0.0f;
   return grey;
 }
 
-template <Binarise Kind>
+template <Pixel Kind>
 ELBO_HD Four uniforms_for(const BatchOrder& order, uint64_t step, int64_t sample, int64_t quad) {
-  if constexpr (Kind != Binarise::dynamic) return {};
-  const NoiseAddress at{NoisePurpose::binarise, step, static_cast<uint32_t>(sample), 0};
+  if constexpr (!is_noisy(Kind)) return {};
+  constexpr NoisePurpose kPurpose =
+      Kind == Pixel::dynamic ? NoisePurpose::binarise : NoisePurpose::dequantise;
+  const NoiseAddress at{kPurpose, step, static_cast<uint32_t>(sample), 0};
   return uniform4(NoiseKey{order.seed}, at, static_cast<uint32_t>(quad));
+}
+
+// Without a state there is no training to augment.
+ELBO_HD bool is_mirrored(const Gather& args, uint64_t step, int64_t sample) {
+  if (!args.flip || !args.order.state) return false;
+  const NoiseAddress at{NoisePurpose::flip, step, static_cast<uint32_t>(sample), 0};
+  return uniform1(NoiseKey{args.order.seed}, at, 0) < 0.5f;
 }
 
 // What a row says about itself beside its pixels.
@@ -50,7 +68,24 @@ inline void prefetch_row(const uint8_t* row, int64_t bytes) {
   for (int64_t i = 0; i < bytes; i += kLine) __builtin_prefetch(row + i);
 }
 
-template <Binarise Kind>
+// A row whose pixels stand in reverse order within each line of the image.
+template <Pixel Kind>
+inline void mirror_row(const Gather& args, uint64_t step, int64_t sample, const uint8_t* stored,
+                       float* x) {
+  const int64_t width = args.width, channels = args.channels, line = width * channels;
+  Four u{};
+  int64_t d = 0;
+  for (const uint8_t* at = stored; at < stored + args.dim; at += line) {
+    for (int64_t column = width - 1; column >= 0; --column) {
+      for (int64_t c = 0; c < channels; ++c, ++d) {
+        if (d % 4 == 0) u = uniforms_for<Kind>(args.order, step, sample, d / 4);
+        x[d] = pixel_value<Kind>(at[column * channels + c], lane_of(u, static_cast<uint32_t>(d)));
+      }
+    }
+  }
+}
+
+template <Pixel Kind>
 ELBO_CLONES void gather_range(Gather args, int64_t begin, int64_t end) {
   const uint64_t step = order_step(args.order);
   const int64_t quads = args.dim / 4;
@@ -65,7 +100,9 @@ ELBO_CLONES void gather_range(Gather args, int64_t begin, int64_t end) {
     note_sample(args, row, sample);
     const uint8_t* stored = args.data + sample * args.dim;
     float* x = args.x + row * args.dim;
-    if constexpr (Kind == Binarise::dynamic) {
+    if (is_mirrored(args, step, sample)) {
+      mirror_row<Kind>(args, step, sample, stored, x);
+    } else if constexpr (is_noisy(Kind)) {
 #pragma omp simd
       for (int64_t quad = 0; quad < quads; ++quad) {
         const Four u = uniforms_for<Kind>(args.order, step, sample, quad);
@@ -98,28 +135,47 @@ struct alignas(4) FourBytes {
   uint8_t v[4];
 };
 
+// Where the pixel that mirroring puts at d is stored. Bounds are checked to fit 32 bits: divisions of
+// 64 are many times slower.
+__device__ inline int64_t mirrored_place(const Gather& args, int64_t d) {
+  const auto width = static_cast<uint32_t>(args.width);
+  const auto channels = static_cast<uint32_t>(args.channels);
+  const uint32_t pixel = static_cast<uint32_t>(d) / channels;
+  const uint32_t channel = static_cast<uint32_t>(d) - pixel * channels;
+  const uint32_t line = pixel / width, column = pixel - line * width;
+  return int64_t{line * width + (width - 1 - column)} * channels + channel;
+}
+
 // One block owns one row (striding over rows), a thread four neighbouring pixels at a time.
-// Traffic: D bytes in, 4D out, 4 and 16 bytes per access. Hazard: thread 0 alone finds the sample,
+// Traffic: D bytes in, 4D out, 4 and 16 bytes per access; with Flip bytes are read one by one. Hazard: thread 0 alone finds the sample,
 // which is a chain of some hundred integer operations; the barrier after the row keeps it from
 // overwriting `sample` while others still read it.
-template <Binarise Kind, bool Vectorised>
+template <Pixel Kind, bool Vectorised, bool Flip>
 __global__ void __launch_bounds__(256) gather_kernel(Gather args) {
   gpu::wait_for_previous();
   __shared__ int64_t shared_sample;
+  __shared__ int shared_mirrored;
   const uint64_t step = order_step(args.order);
   for (int64_t row = blockIdx.x; row < args.batch; row += gridDim.x) {
     if (threadIdx.x == 0) {
       shared_sample = ordered_sample(args.order, row);
       note_sample(args, row, shared_sample);
+      if constexpr (Flip) shared_mirrored = is_mirrored(args, step, shared_sample) ? 1 : 0;
     }
     __syncthreads();
     const int64_t sample = shared_sample;
+    const bool mirrored = Flip && shared_mirrored != 0;
     __syncthreads();
     const uint8_t* stored = args.data + sample * args.dim;
     float* x = args.x + row * args.dim;
     for (int64_t d = 4 * int64_t{threadIdx.x}; d < args.dim; d += 4 * int64_t{blockDim.x}) {
       const Four u = uniforms_for<Kind>(args.order, step, sample, d / 4);
-      if constexpr (Vectorised) {
+      if constexpr (Flip) {
+        for (uint32_t lane = 0; lane < 4 && d + lane < args.dim; ++lane) {
+          const uint8_t in = stored[mirrored ? mirrored_place(args, d + lane) : d + lane];
+          x[d + lane] = pixel_value<Kind>(in, lane_of(u, lane));
+        }
+      } else if constexpr (Vectorised) {
         const FourBytes in = *reinterpret_cast<const FourBytes*>(stored + d);
         *reinterpret_cast<FourFloats*>(x + d) = {
             pixel_value<Kind>(in.v[0], u.v0), pixel_value<Kind>(in.v[1], u.v1),
@@ -134,23 +190,25 @@ __global__ void __launch_bounds__(256) gather_kernel(Gather args) {
   }
 }
 
-template <Binarise Kind>
+template <Pixel Kind>
 void gather_cuda(const Exec& exec, const Gather& args) {
   const bool vectorised = args.dim % 4 == 0 && reinterpret_cast<uintptr_t>(args.data) % 4 == 0 &&
                           reinterpret_cast<uintptr_t>(args.x) % 16 == 0;
   const int64_t quads = (args.dim + 3) / 4;
   const auto block = static_cast<unsigned>(std::clamp<int64_t>((quads + 31) / 32 * 32, 32, 256));
   const auto grid = static_cast<unsigned>(std::min<int64_t>(args.batch, kMaxBlocks));
-  if (vectorised) {
-    gpu::launch(gather_kernel<Kind, true>, grid, block, 0, gpu::overlapping(exec), args);
+  if (args.flip && args.order.state) {
+    gpu::launch(gather_kernel<Kind, false, true>, grid, block, 0, gpu::overlapping(exec), args);
+  } else if (vectorised) {
+    gpu::launch(gather_kernel<Kind, true, false>, grid, block, 0, gpu::overlapping(exec), args);
   } else {
-    gpu::launch(gather_kernel<Kind, false>, grid, block, 0, gpu::overlapping(exec), args);
+    gpu::launch(gather_kernel<Kind, false, false>, grid, block, 0, gpu::overlapping(exec), args);
   }
 }
 
 #endif
 
-template <Binarise Kind>
+template <Pixel Kind>
 void gather_as([[maybe_unused]] const Exec& exec, const Gather& args) {
 #ifdef ELBO_HAS_CUDA
   if (exec.on_cuda()) return gather_cuda<Kind>(exec, args);
@@ -168,13 +226,25 @@ void gather(const Exec& exec, const Gather& args) {
   ELBO_CHECK(!args.labels || args.label_out, "gather: labels given but label_out is null");
   ELBO_CHECK(args.order.samples > 0 && args.order.samples <= std::numeric_limits<int32_t>::max(),
              "gather: the data set has ", args.order.samples, " samples; needs 1 to 2^31 - 1");
+  if (args.flip) {
+    const bool fits = args.width > 0 && args.channels > 0 &&
+                      args.dim <= std::numeric_limits<int32_t>::max() &&
+                      args.dim % (args.width * args.channels) == 0;
+    ELBO_CHECK(fits, "gather: cannot flip images of ", args.dim, " values as lines of ", args.width,
+               " x ", args.channels);
+  }
+  if (args.dequantise) {
+    ELBO_CHECK(args.binarise == Binarise::none, "gather: pixels are binarised or dequantised, not ",
+               "both");
+    return gather_as<Pixel::dequantised>(exec, args);
+  }
   switch (args.binarise) {
     case Binarise::none:
-      return gather_as<Binarise::none>(exec, args);
+      return gather_as<Pixel::grey>(exec, args);
     case Binarise::threshold:
-      return gather_as<Binarise::threshold>(exec, args);
+      return gather_as<Pixel::threshold>(exec, args);
     case Binarise::dynamic:
-      return gather_as<Binarise::dynamic>(exec, args);
+      return gather_as<Pixel::dynamic>(exec, args);
   }
 }
 

@@ -3,17 +3,25 @@
 //   x[b,d] = data[s_b, d] / 255             none
 //   x[b,d] = data[s_b, d] >= 128            threshold
 //   x[b,d] = u < data[s_b, d] / 255         dynamic: Bernoulli of the grey value, fresh each step
+//   x[b,d] = (data[s_b, d] + u) / 256       dequantise: a density of x then bounds that of bytes
 //
-// s_b is the sample that row b reads (batch_order.h). u is uniform noise of purpose binarise at
-// (seed, step, sample s_b, dimension d), so it depends neither on the row nor on how an epoch is
+// With `flip` half of the images, drawn afresh each step, are mirrored left to right before any of
+// this; without a state (evaluation) none is.
+//
+// s_b is the sample that row b reads (batch_order.h). u is uniform noise of purpose binarise
+// or dequantise at (seed, step, sample s_b, dimension d), so it depends neither on the row nor on how an epoch is
 // cut into batches; without a state the step is 0 and the draws of a sample are always the same.
 //
-// Shapes    data [N, D], labels [N] in device memory; x, x_bf16 [B, D], index and label_out [B]
+// Shapes    data [N, D], labels [N] in device memory; x, x_bf16 [B, D], index and label_out [B];
+//           with flip D is [height, width, channels]
 // Work      one launch; reads BD bytes, writes 4BD; on CUDA a block owns a row and moves 16 bytes
 //           per store where D % 4 == 0 and the pointers allow it. dynamic draws four pixels per
 //           Philox call.
-// Numerics  exact division by 255 (grey.h); the same bits on both devices
-// Errors    elbo::Error if a pointer is missing or the order has no samples; B == 0 is a no-op
+// Numerics  exact division by 255 (grey.h); u of dequantise is a multiple of 2^-16, so that the sum
+//           is exact and x < 1; the same bits on both devices
+// Errors    elbo::Error if a pointer is missing, the order has no samples, a size to flip by does not
+//           divide D, or pixels are to be both binarised and dequantised; B == 0 is a no-op
+// Source    Theis, van den Oord, Bethge 2015, arXiv:1511.01844, section 3.1 (dequantisation)
 #pragma once
 
 #include <cstdint>
@@ -32,6 +40,9 @@ struct Gather {
   int64_t batch = 0;
   BatchOrder order;
   Binarise binarise = Binarise::none;
+  bool dequantise = false;
+  bool flip = false;
+  int64_t width = 0, channels = 0;  // with flip
   float* x = nullptr;
   bf16* x_bf16 = nullptr;           // x once more, rounded; may be null
   int32_t* index = nullptr;         // which sample each row is; may be null

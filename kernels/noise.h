@@ -41,6 +41,8 @@ enum class NoisePurpose : uint32_t {
   data = 7,      // procedural data sets
   evaluate = 8,  // the auditor's posterior samples
   dropout = 9,
+  dequantise = 16,  // what lies between one stored value of a pixel and the next
+  flip = 17,        // which images are mirrored
 };
 
 // Which quadruples of numbers: everything of the address but the dimension.
