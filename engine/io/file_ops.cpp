@@ -56,13 +56,6 @@ std::string_view remedy(int error_number) {
   }
 }
 
-// Closes on scope exit; used for reading, where close has nothing to report.
-struct Descriptor {
-  Fs& fs;
-  int number;
-  ~Descriptor() { fs.close(number); }
-};
-
 }  // namespace
 
 void throw_io_error(ErrorCode code, std::string_view action, const std::string& path,
@@ -119,9 +112,17 @@ WrittenFile write_file(Fs& fs, const std::string& path, std::string_view text) {
 }
 
 void replace_file(Fs& fs, const std::string& path, std::string_view text) {
+  replace_file_with(fs, path, [&](FileWriter& file) { file.write(text); });
+}
+
+void replace_file_with(Fs& fs, const std::string& path,
+                       const std::function<void(FileWriter&)>& write) {
   const std::string temporary = path + ".tmp";
   try {
-    write_file(fs, temporary, text);
+    FileWriter file(fs, temporary);
+    write(file);
+    file.sync();
+    file.close();
     rename_path(fs, temporary, path);
   } catch (...) {
     fs.remove_file(temporary);
@@ -146,20 +147,55 @@ void replace_symlink(Fs& fs, const std::string& path, const std::string& target)
   }
 }
 
+FileReader::FileReader(Fs& fs, const std::string& path) : fs_(fs), path_(path) {
+  descriptor_ = retry([&] { return fs.open(path, OpenMode::read); });
+  check_read(descriptor_, "open", path);
+  try {
+    PathInfo info;
+    check_read(retry([&] { return fs.file_info(descriptor_, info); }), "read", path);
+    if (info.kind != PathKind::file) {
+      throw_error(ErrorCode::data, "cannot read ", path, ": not a regular file");
+    }
+    bytes_ = info.bytes;
+  } catch (...) {
+    fs.close(descriptor_);
+    throw;
+  }
+}
+
+FileReader::~FileReader() { fs_.close(descriptor_); }
+
+size_t FileReader::read_some(std::span<std::byte> into) {
+  const auto piece = into.first(std::min(into.size(), kMaxTransfer));
+  const int64_t count = retry([&] { return fs_.read(descriptor_, piece); });
+  check_read(count, "read", path_);
+  done_ += static_cast<uint64_t>(count);
+  return static_cast<size_t>(count);
+}
+
+void FileReader::read(std::span<std::byte> into) {
+  while (!into.empty()) {
+    const size_t count = read_some(into);
+    if (count == 0) {
+      throw_error(ErrorCode::data, path_, ": ended after ", done_, " bytes, expected ", bytes_,
+                  "; it changed while it was read");
+    }
+    into = into.subspan(count);
+  }
+}
+
 namespace {
 
 // Of a file that says it is empty, as those in /proc do whatever they hold.
-std::vector<std::byte> read_to_the_end(Fs& fs, int descriptor, const std::string& path,
+std::vector<std::byte> read_to_the_end(FileReader& file, const std::string& path,
                                        uint64_t max_bytes) {
   constexpr size_t kPiece = 64 << 10;
   std::vector<std::byte> bytes;
   for (;;) {
     const size_t filled = bytes.size();
     bytes.resize(filled + kPiece);
-    const auto piece = std::span(bytes).subspan(filled);
-    const int64_t count = retry([&] { return fs.read(descriptor, piece); });
-    check_read(count, "read", path);
-    bytes.resize(filled + static_cast<size_t>(count));
+    const size_t count = file.read_some(std::span(bytes).subspan(filled));
+    bytes.resize(filled + count);
     if (count == 0) return bytes;
     if (bytes.size() > max_bytes) {
       throw_error(ErrorCode::data, path, ": does not end after ", max_bytes, " bytes");
@@ -170,30 +206,13 @@ std::vector<std::byte> read_to_the_end(Fs& fs, int descriptor, const std::string
 }  // namespace
 
 std::vector<std::byte> read_file(Fs& fs, const std::string& path, uint64_t max_bytes) {
-  const Descriptor file{fs, retry([&] { return fs.open(path, OpenMode::read); })};
-  check_read(file.number, "open", path);
-  PathInfo info;
-  check_read(retry([&] { return fs.file_info(file.number, info); }), "read", path);
-  if (info.kind != PathKind::file) {
-    throw_error(ErrorCode::data, "cannot read ", path, ": not a regular file");
+  FileReader file(fs, path);
+  if (file.bytes() > max_bytes) {
+    throw_error(ErrorCode::data, path, ": ", file.bytes(), " bytes, expected at most ", max_bytes);
   }
-  if (info.bytes > max_bytes) {
-    throw_error(ErrorCode::data, path, ": ", info.bytes, " bytes, expected at most ", max_bytes);
-  }
-  if (info.bytes == 0) return read_to_the_end(fs, file.number, path, max_bytes);
-  std::vector<std::byte> bytes(info.bytes);
-  size_t filled = 0;
-  while (filled < bytes.size()) {
-    const auto rest = std::span(bytes).subspan(filled);
-    const auto piece = rest.first(std::min(rest.size(), kMaxTransfer));
-    const int64_t count = retry([&] { return fs.read(file.number, piece); });
-    check_read(count, "read", path);
-    if (count == 0) {
-      throw_error(ErrorCode::data, path, ": ended after ", filled, " bytes, expected ",
-                  bytes.size(), "; it changed while it was read");
-    }
-    filled += static_cast<size_t>(count);
-  }
+  if (file.bytes() == 0) return read_to_the_end(file, path, max_bytes);
+  std::vector<std::byte> bytes(file.bytes());
+  file.read(bytes);
   return bytes;
 }
 

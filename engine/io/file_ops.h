@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -46,6 +47,25 @@ class FileWriter {
   uint32_t crc32_ = 0;
 };
 
+// A regular file being read from its beginning, in pieces that the caller sizes by bytes().
+class FileReader {
+ public:
+  FileReader(Fs& fs, const std::string& path);
+  ~FileReader();
+  FileReader(const FileReader&) = delete;
+  FileReader& operator=(const FileReader&) = delete;
+
+  uint64_t bytes() const { return bytes_; }     // when it was opened; files in /proc say 0
+  void read(std::span<std::byte> into);         // all of it, or it throws
+  size_t read_some(std::span<std::byte> into);  // what one call gives; 0 at the end
+
+ private:
+  Fs& fs_;
+  std::string path_;
+  int descriptor_ = -1;
+  uint64_t bytes_ = 0, done_ = 0;
+};
+
 struct WrittenFile {
   uint64_t bytes = 0;
   uint32_t crc32 = 0;
@@ -56,6 +76,9 @@ WrittenFile write_file(Fs& fs, const std::string& path, std::string_view text);
 
 // All or nothing: path.tmp, sync, rename, sync of the directory.
 void replace_file(Fs& fs, const std::string& path, std::string_view text);
+// The same for what is too large to be held twice: `write` writes all of it.
+void replace_file_with(Fs& fs, const std::string& path,
+                       const std::function<void(FileWriter&)>& write);
 
 // As replace_file, for a symbolic link. The caller syncs the directory.
 void replace_symlink(Fs& fs, const std::string& path, const std::string& target);

@@ -24,7 +24,10 @@ PathInfo describe(const struct stat& status) {
   if (S_ISREG(status.st_mode)) kind = PathKind::file;
   if (S_ISDIR(status.st_mode)) kind = PathKind::directory;
   if (S_ISLNK(status.st_mode)) kind = PathKind::symlink;
-  return {kind, static_cast<uint64_t>(std::max<off_t>(status.st_size, 0))};
+  constexpr int64_t kNanoseconds = 1'000'000'000;
+  return {kind, static_cast<uint64_t>(std::max<off_t>(status.st_size, 0)),
+          int64_t{status.st_mtim.tv_sec} * kNanoseconds + int64_t{status.st_mtim.tv_nsec},
+          uint64_t{status.st_dev}, uint64_t{status.st_ino}};
 }
 
 class RealFs final : public Fs {

@@ -27,6 +27,8 @@ enum class PathKind { file, directory, symlink, other };
 struct PathInfo {
   PathKind kind = PathKind::other;
   uint64_t bytes = 0;
+  int64_t modified_ns = 0;  // since 1970
+  uint64_t device = 0, inode = 0;
 };
 
 class Fs {

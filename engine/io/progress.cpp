@@ -19,7 +19,9 @@ double steady_seconds() {
 
 std::string head_text(const ProgressLine& line) {
   const double share = line.steps > 0 ? 100.0 * static_cast<double>(line.step) / line.steps : 100.0;
-  return fmt::format("epoch {}/{} {:3d}%", line.epoch, line.epochs, static_cast<int>(share));
+  const std::string what =
+      line.label.empty() ? fmt::format("epoch {}/{}", line.epoch, line.epochs) : line.label;
+  return fmt::format("{} {:3d}%", what, static_cast<int>(share));
 }
 
 std::string bar_text(const ProgressLine& line, int width) {
@@ -88,6 +90,11 @@ std::string live_progress_text(const ProgressLine& line, int width) {
 }
 
 Progress::Progress(Log& log, int64_t epochs) : Progress(log, epochs, steady_seconds) {}
+
+Progress::Progress(Log& log, std::string label, int64_t steps) : Progress(log, 1) {
+  line_.label = std::move(label);
+  begin_epoch(1, steps);
+}
 
 Progress::Progress(Log& log, int64_t epochs, Clock clock) : log_(log), clock_(std::move(clock)) {
   line_.epochs = epochs;

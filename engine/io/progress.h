@@ -19,6 +19,7 @@ namespace elbo {
 using ProgressFields = std::vector<std::pair<std::string, double>>;
 
 struct ProgressLine {
+  std::string label;  // stands in place of the epoch if it is not empty
   int64_t epoch = 1;  // from 1, as people count
   int64_t epochs = 1;
   int64_t step = 0;  // finished steps of this epoch
@@ -41,6 +42,8 @@ class Progress {
   using Clock = std::function<double()>;  // seconds, monotonic
 
   Progress(Log& log, int64_t epochs);
+  // Of work that has no epochs: "reading images  62%|####  | 620/1000 [...]".
+  Progress(Log& log, std::string label, int64_t steps);
   Progress(Log& log, int64_t epochs, Clock clock);  // for tests
 
   // `first_step` > 0 when an epoch is resumed in its middle.
