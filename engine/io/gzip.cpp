@@ -21,10 +21,11 @@ template <class... Pieces>
 
 class Inflater {
  public:
-  Inflater(std::span<const std::byte> input, const std::string& file_name)
-      : input_(input), file_name_(file_name) {
-    // 16: a gzip wrapper is required; zlib then checks its CRC-32 and length at the end.
-    ELBO_CHECK(inflateInit2(&stream_, 16 + MAX_WBITS) == Z_OK, "zlib cannot start");
+  // `window_bits` as zlib wants them: they say which wrapper is required around the stream.
+  Inflater(std::span<const std::byte> input, const std::string& file_name, int window_bits,
+           const char* what)
+      : input_(input), file_name_(file_name), what_(what) {
+    ELBO_CHECK(inflateInit2(&stream_, window_bits) == Z_OK, "zlib cannot start");
   }
   ~Inflater() { inflateEnd(&stream_); }
   Inflater(const Inflater&) = delete;
@@ -48,7 +49,7 @@ class Inflater {
     std::byte beyond;
     if (read({&beyond, 1}) != 0) refuse(file_name_, "holds more than ", expected, " bytes");
     const size_t left = input_.size() + stream_.avail_in;
-    if (left != 0) refuse(file_name_, left, " bytes after the end of the gzip stream");
+    if (left != 0) refuse(file_name_, left, " bytes after the end of the ", what_, " stream");
   }
 
  private:
@@ -63,9 +64,9 @@ class Inflater {
     if (result == Z_STREAM_END) {
       ended_ = true;
     } else if (result == Z_BUF_ERROR || (result == Z_OK && starved())) {
-      refuse(file_name_, "the gzip stream ends too early");
+      refuse(file_name_, "the ", what_, " stream ends too early");
     } else if (result != Z_OK) {
-      refuse(file_name_, "the gzip stream is damaged (",
+      refuse(file_name_, "the ", what_, " stream is damaged (",
              stream_.msg != nullptr ? stream_.msg : "unknown reason", ")");
     }
   }
@@ -75,8 +76,15 @@ class Inflater {
   z_stream stream_{};
   std::span<const std::byte> input_;
   const std::string& file_name_;
+  const char* what_;
   bool ended_ = false;
 };
+
+void check_ratio(uint64_t total, size_t compressed, const std::string& file_name) {
+  if (total / kMaxRatio <= compressed) return;
+  refuse(file_name, "declares ", total, " bytes, which ", compressed,
+         " compressed bytes cannot hold");
+}
 
 }  // namespace
 
@@ -87,17 +95,26 @@ bool is_gzip(std::span<const std::byte> bytes) {
 std::vector<std::byte> gunzip(
     std::span<const std::byte> compressed, const std::string& file_name, size_t head_bytes,
     const std::function<uint64_t(std::span<const std::byte>)>& total_bytes) {
-  Inflater inflater(compressed, file_name);
+  // 16: a gzip wrapper; zlib then checks its CRC-32 and length at the end.
+  Inflater inflater(compressed, file_name, 16 + MAX_WBITS, "gzip");
   std::vector<std::byte> output(head_bytes);
   const size_t head = inflater.read(output);
   const uint64_t total = total_bytes(std::span(output).first(head));
-  if (total / kMaxRatio > compressed.size()) {
-    refuse(file_name, "declares ", total, " bytes, which ", compressed.size(),
-           " compressed bytes cannot hold");
-  }
+  check_ratio(total, compressed.size(), file_name);
   if (total < head) refuse(file_name, "holds more than ", total, " bytes");
   output.resize(total);
   const size_t written = head + inflater.read(std::span(output).subspan(head));
+  if (written != total) refuse(file_name, "holds ", written, " bytes, expected ", total);
+  inflater.finish(total);
+  return output;
+}
+
+std::vector<std::byte> inflate_raw(std::span<const std::byte> compressed,
+                                   const std::string& file_name, uint64_t total) {
+  check_ratio(total, compressed.size(), file_name);
+  Inflater inflater(compressed, file_name, -MAX_WBITS, "deflate");
+  std::vector<std::byte> output(total);
+  const size_t written = inflater.read(output);
   if (written != total) refuse(file_name, "holds ", written, " bytes, expected ", total);
   inflater.finish(total);
   return output;

@@ -1,4 +1,4 @@
-// Bounded gunzip: the caller says how many bytes it can believe in, before they are allocated.
+// Bounded gunzip and inflate: the caller says how many bytes it can believe in, before they are allocated.
 //
 // A compressed file is hostile until checked: a few bytes may claim to hold gigabytes. The result
 // is never allocated before its size was compared with what deflate can reach from so many
@@ -22,5 +22,10 @@ bool is_gzip(std::span<const std::byte> bytes);
 std::vector<std::byte> gunzip(
     std::span<const std::byte> compressed, const std::string& file_name, size_t head_bytes,
     const std::function<uint64_t(std::span<const std::byte>)>& total_bytes);
+
+// A deflate stream without a wrapper, as in zip archives: exactly `total` bytes, or it throws. No
+// checksum is looked at.
+std::vector<std::byte> inflate_raw(std::span<const std::byte> compressed,
+                                   const std::string& file_name, uint64_t total);
 
 }  // namespace elbo
