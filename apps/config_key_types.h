@@ -107,8 +107,10 @@ ConfigKey text_key(const char* name, Member member, const About& about, std::str
 template <class Enum>
 using Choices = std::vector<std::pair<std::string, Enum>>;
 
+// `former` are names that are still understood but no longer written.
 template <class Member, class Enum>
-ConfigKey choice_key(const char* name, Member member, const About& about, Choices<Enum> choices) {
+ConfigKey choice_key(const char* name, Member member, const About& about, Choices<Enum> choices,
+                     const Choices<Enum>& former = {}) {
   std::string list, expected;
   std::vector<std::string> names;
   for (const auto& choice : choices) {
@@ -124,6 +126,7 @@ ConfigKey choice_key(const char* name, Member member, const About& about, Choice
       if (choice.second == member(c)) return toml_text(std::string_view(choice.first));
     throw_error(ErrorCode::failure, "a configuration enum has no name");
   };
+  choices.insert(choices.end(), former.begin(), former.end());
   key.assign = [member, choices, names, expected = key.expected](RunConfig& c,
                                                                  const ConfigValue& v) {
     const auto* text = v.as<std::string>();
@@ -164,6 +167,27 @@ ConfigKey layers_key(const char* name, Member member, const About& about) {
       throw BadValue{concat("layers that make sense: ", error.what())};
     }
     member(c) = std::move(lines);
+  };
+  return key;
+}
+
+template <class Member>
+ConfigKey size_key(const char* name, Member member, const About& about) {
+  ConfigKey key = base_key(name, about, "HxW", "a size in pixels like 64 or 48x64, or auto");
+  key.is_text = true;
+  key.toml = [member](const RunConfig& c) {
+    const ImageSize& size = member(c);
+    const std::string text = size.height == 0 ? "auto" : concat(size.height, "x", size.width);
+    return toml_text(std::string_view(text));
+  };
+  key.assign = [member, expected = key.expected](RunConfig& c, const ConfigValue& v) {
+    const auto* text = v.as<std::string>();
+    const auto* integer = v.as<int64_t>();
+    const auto size = text != nullptr      ? parse_image_size(*text)
+                      : integer != nullptr ? parse_image_size(std::to_string(*integer))
+                                           : std::nullopt;
+    if (!size) throw BadValue{expected};
+    member(c) = *size;
   };
   return key;
 }

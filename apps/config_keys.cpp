@@ -37,19 +37,35 @@ Choices<InitKind> init_choices() {
 
 std::vector<ConfigKey> data_keys() {
   return {
+      // "idx" is what earlier versions wrote.
       choice_key(ELBO_MEMBER(data.kind), {kData, "where images come from"},
-                 Choices<DataKind>{{"idx", DataKind::idx}, {"sprites", DataKind::sprites}}),
-      text_key(ELBO_MEMBER(data.path), {kData, "directory of IDX files, plain or .gz", "--data"},
+                 Choices<DataKind>{{"images", DataKind::images}, {"sprites", DataKind::sprites}},
+                 {{"idx", DataKind::images}}),
+      text_key(ELBO_MEMBER(data.path),
+               {kData, "images: folder of IDX, CIFAR, .npz or picture files", "--data"}, "DIR"),
+      size_key(ELBO_MEMBER(data.image_size),
+               {kData, "picture files: bring to this size; auto: as most are", "--image-size"}),
+      integer_key(ELBO_MEMBER(data.channels),
+                  {kData, "picture files: 1 grey, 3 colour; 0: as most are"}, 0, 3),
+      text_key(ELBO_MEMBER(data.cache),
+               {kData,
+                "picture files: where to keep them decoded; off: nowhere; empty: in "
+                "~/.cache/elbo"},
                "DIR"),
+      number_key(ELBO_MEMBER(data.test_fraction),
+                 {kData, "share of images to test on, if a set names none"}, {1e-6, 1, true}),
       choice_key(ELBO_MEMBER(data.binarise),
                  {kData, "make pixels 0 or 1, at one half or by chance each time"},
                  Choices<Binarise>{{"none", Binarise::none},
                                    {"threshold", Binarise::threshold},
                                    {"dynamic", Binarise::dynamic}}),
+      switch_key(ELBO_MEMBER(data.flip), {kData, "training: mirror half of the images"}),
+      switch_key(ELBO_MEMBER(data.dequantise),
+                 {kData, "add noise below one grey level, for a Gaussian likelihood"}),
       integer_key(ELBO_MEMBER(data.resolution), {kData, "sprites: width and height in pixels"}, 8,
                   1024),
       integer_key(ELBO_MEMBER(data.train_samples),
-                  {kData, "use only so many training images; 0: all"}, 0, kUnbounded),
+                  {kData, "use only so many training images; 0: all", "--subset"}, 0, kUnbounded),
       integer_key(ELBO_MEMBER(data.test_samples), {kData, "use only so many test images; 0: all"},
                   0, kUnbounded),
   };

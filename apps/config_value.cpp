@@ -110,6 +110,22 @@ std::optional<StepWindow> parse_step_window(std::string_view text) {
   return window;
 }
 
+std::optional<ImageSize> parse_image_size(std::string_view text) {
+  constexpr int64_t kLargestSide = 16384;
+  ImageSize size;
+  if (text == "auto" || text == "0") return size;
+  const char* end = text.data() + text.size();
+  auto read = std::from_chars(text.data(), end, size.height);
+  size.width = size.height;
+  if (read.ec == std::errc{} && read.ptr != end && *read.ptr == 'x') {
+    read = std::from_chars(read.ptr + 1, end, size.width);
+  }
+  const auto fits = [](int64_t side) { return side >= 1 && side <= kLargestSide; };
+  const bool whole = read.ec == std::errc{} && read.ptr == end;
+  if (!whole || !fits(size.height) || !fits(size.width)) return std::nullopt;
+  return size;
+}
+
 std::vector<int64_t> parse_integers(const ConfigValue& value, int64_t low, int64_t high) {
   const BadValue bad{concat("a list of integers from ", low, " to ", high, ", like [400, 200]")};
   const auto* list = value.as<ConfigList>();

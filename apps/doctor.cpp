@@ -61,7 +61,7 @@ CommandLine doctor_command_line() {
   command.flags = {
       {"--device", 0, Takes::one_value, "DEVICE", group, "fail if this device cannot be used",
        "auto"},
-      {"--data", 0, Takes::one_value, "DIR", group, "also read this directory of IDX files"},
+      {"--data", 0, Takes::one_value, "DIR", group, "also read these images"},
       {"--out", 0, Takes::one_value, "DIR", group, "where runs are to be written", "runs"},
       {"--threads", 0, Takes::one_value, "N", group, "CPU threads; 0: as many as are allowed", "0"},
       {"--json", 0, Takes::nothing, "", group, "one JSON object in place of the table"},

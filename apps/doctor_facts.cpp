@@ -10,10 +10,10 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "apps/run_data.h"
 #include "apps/threads.h"
 #include "apps/version.h"
 #include "engine/context.h"
-#include "engine/io/idx.h"
 
 #ifdef ELBO_HAS_CUDA
 #include "apps/doctor_cuda.h"
@@ -154,10 +154,12 @@ std::vector<Fact> disk_facts(const std::string& output_directory) {
 std::vector<Fact> data_facts(const std::string& data_directory) {
   if (data_directory.empty()) return {{"data", "not asked for (--data DIR)"}};
   try {
-    const ImageSet set = load_idx_set(real_fs(), data_directory);
-    return {{"data",
-             fmt::format("{} + {} images of {} x {} x {} in {}", set.train.count, set.test.count,
-                         set.train.channels, set.train.height, set.train.width, data_directory)}};
+    Log log(true);
+    DataConfig config;
+    config.path = data_directory;
+    const ImageSet set = open_images(real_fs(), config, log);
+    return {{"data", fmt::format("{}: {} + {} images of {} in {}", set.format, set.train.count,
+                                 set.test.count, image_size_text(set.train), data_directory)}};
   } catch (const Error& error) {
     return {{"data", error.what(), Health::trouble, "check --data"}};
   }

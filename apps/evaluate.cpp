@@ -65,7 +65,8 @@ DataVariant trained_variant(Binarise binarise) {
   throw Error("unknown binarisation");
 }
 
-AuditData open_data(const Arguments& arguments, const Subject& subject, std::string& name) {
+AuditData open_data(const Arguments& arguments, const Subject& subject, std::string& name,
+                    Log& log) {
   const DataConfig& config = subject.config.data;
   const bool sprites = config.kind == DataKind::sprites && !arguments.has("--data");
   const DataVariant variant = arguments.has("--variant")
@@ -78,16 +79,19 @@ AuditData open_data(const Arguments& arguments, const Subject& subject, std::str
     name = "sprites";
     return AuditData::sprites(config.resolution, split.train, limit);
   }
-  const std::string directory = arguments.text("--data", config.path);
-  if (directory.empty()) {
-    throw Error(ErrorCode::usage,
-                "--data is missing: name the directory of IDX files to evaluate on");
+  DataConfig images = config;
+  if (arguments.has("--data")) images = other_data(images, arguments.text("--data"), subject.image);
+  if (images.path.empty()) {
+    throw Error(ErrorCode::usage, "--data is missing: name the images to evaluate on");
   }
-  if (limit == 0 && !arguments.has("--data")) limit = config.test_samples;
-  const ImageSplit test = load_idx_set(real_fs(), directory).test;
+  if (limit == 0) limit = images.test_samples;
+  const ImageSplit test = open_images(real_fs(), images, log).test;
   name = test.source;
   if (subject.image) {
     check_image_shape({test.channels, test.height, test.width}, *subject.image, test.source);
+  }
+  if (config.dequantise) {
+    log.warning("the run was trained on dequantised pixels; it is evaluated on the stored ones");
   }
   return AuditData::from_split(test, variant, limit);
 }
@@ -105,7 +109,7 @@ CommandLine evaluate_command_line() {
       {"--checkpoint", 0, Takes::one_value, "NAME", model,
        "with --run: latest, best, or a name in checkpoints/; alone: a safetensors file", "latest",
        ""},
-      {"--data", 0, Takes::one_value, "DIR", data, "directory of IDX files, plain or .gz",
+      {"--data", 0, Takes::one_value, "DIR", data, "other images to use (elbo data --help)",
        "the run's own", ""},
       {"--variant", 0, Takes::one_value, "grey|dynamic|fixed", data,
        "grey values, binarised by chance, or at one half", "as trained", ""},
@@ -139,7 +143,7 @@ int evaluate(const Arguments& arguments) {
   const AuditNet net =
       subject.image ? AuditNet(weights, subject.weights_path, model, subject.image->as_size())
                     : AuditNet(weights, subject.weights_path, model.activation);
-  const AuditData data = open_data(arguments, subject, about.data);
+  const AuditData data = open_data(arguments, subject, about.data, log);
   about.model = subject.weights_path;
   about.likelihood = model.likelihood;
   const AuditReport report =

@@ -20,7 +20,7 @@ CommandLine reconstruct_command_line() {
   const std::string group = "Pictures";
   command.flags =
       with_run_flags({{"--data", 0, Takes::one_value, "DIR", group,
-                       "directory of IDX files, plain or .gz", "the run's own"},
+                       "other images to use (elbo data --help)", "the run's own"},
                       {"--count", 'n', Takes::one_value, "N", group, "how many images", "32"},
                       {"--first", 0, Takes::one_value, "I", group, "index of the first", "0"},
                       {"--columns", 0, Takes::one_value, "N", group, "images per row", "16"},
@@ -41,7 +41,7 @@ int reconstruct(const Arguments& arguments) {
   const PictureFile file(arguments, "reconstruct.png");
   Log log;
   TrainedRun run(arguments, log);
-  const ImageData data = open_test_images(run, arguments.text("--data"));
+  const ImageData data = open_test_images(run, arguments.text("--data"), log);
   if (first >= data.count()) {
     throw_error(ErrorCode::usage, "--first: found ", first, ", expected an index below ",
                 data.count(), ", the number of test images");

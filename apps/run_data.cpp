@@ -1,8 +1,8 @@
 #include "apps/run_data.h"
 
 #include <algorithm>
+#include <cstdlib>
 
-#include "engine/io/idx.h"
 #include "kernels/sprites.h"
 
 namespace elbo {
@@ -11,13 +11,30 @@ namespace {
 // Of the sprites, when nobody says how many are to be held out.
 constexpr int64_t kDefaultTestSprites = 10000;
 
-ImageSet load_images(Fs& fs, const DataConfig& config) {
-  if (config.path.empty()) {
+// data.cache "off" is none, empty the place that the XDG base directories name for such things.
+std::string cache_directory(const DataConfig& config) {
+  if (config.cache == "off") return "";
+  if (!config.cache.empty()) return config.cache;
+  const char* cache = std::getenv("XDG_CACHE_HOME");
+  if (cache != nullptr && cache[0] == '/') return join_path(cache, "elbo");
+  const char* home = std::getenv("HOME");
+  return home != nullptr && home[0] == '/' ? join_path(home, ".cache/elbo") : "";
+}
+
+void check_changes(const DataConfig& config) {
+  if (config.dequantise && config.binarise != Binarise::none) {
     throw Error(ErrorCode::usage,
-                "--data is missing: name a directory of IDX files, such as MNIST's, or try "
-                "--preset sprites, which needs no data");
+                "data.dequantise is true and data.binarise is not \"none\"; choose one");
   }
-  return load_idx_set(fs, config.path);
+  if (config.kind == DataKind::sprites && (config.dequantise || config.flip)) {
+    throw_error(ErrorCode::usage, config.flip ? "data.flip" : "data.dequantise",
+                " works on stored images, and sprites are drawn as they are needed; turn it off");
+  }
+}
+
+ImageData drawn_sprites(const DataConfig& config, int64_t count, int64_t offset) {
+  check_changes(config);
+  return ImageData::sprites(config.resolution, count, offset);
 }
 
 }  // namespace
@@ -36,28 +53,74 @@ SpriteSplit sprite_split(const DataConfig& config) {
   return split;
 }
 
-RunData open_run_data(Context& context, Fs& fs, const DataConfig& config) {
+ImageSet open_images(Fs& fs, const DataConfig& config, Log& log) {
+  if (config.path.empty()) {
+    throw Error(ErrorCode::usage,
+                "--data is missing: name a directory of images, such as MNIST's IDX files, or try "
+                "--preset sprites, which needs no data");
+  }
+  check_changes(config);
+  ImageSetOptions options;
+  options.folder.height = config.image_size.height;
+  options.folder.width = config.image_size.width;
+  options.folder.channels = config.channels;
+  options.folder.cache_directory = cache_directory(config);
+  options.test_fraction = config.test_fraction;
+  return open_image_set(fs, config.path, options, log);
+}
+
+void check_asked_size(const ImageSet& set, const DataConfig& config) {
+  const ImageSplit& train = set.train;
+  const ImageSize& size = config.image_size;
+  if (size.height > 0 && (size.height != train.height || size.width != train.width)) {
+    throw_error(ErrorCode::usage, "data.image_size is ", size.height, "x", size.width,
+                ", but the images of ", config.path, " (", set.format, ") are ", train.height, "x",
+                train.width, "; only picture files are brought to another size");
+  }
+  if (config.channels > 0 && config.channels != train.channels) {
+    throw_error(ErrorCode::usage, "data.channels is ", config.channels, ", but the images of ",
+                config.path, " (", set.format, ") have ", train.channels,
+                "; only picture files are brought to another number");
+  }
+}
+
+DataConfig other_data(DataConfig config, const std::string& path,
+                      const std::optional<ImageShape>& shape) {
+  config.kind = DataKind::images;
+  config.path = path;
+  config.test_samples = 0;
+  if (shape) {
+    config.image_size = {shape->height, shape->width};
+    config.channels = shape->channels;
+  }
+  return config;
+}
+
+RunData open_run_data(Context& context, Fs& fs, const DataConfig& config, Log& log) {
   // Member by member: when an element of a braced list throws, GCC 12 destroys those before it twice.
   RunData data;
   if (config.kind == DataKind::sprites) {
     const SpriteSplit split = sprite_split(config);
-    data.train = ImageData::sprites(config.resolution, split.train, 0);
-    data.test = ImageData::sprites(config.resolution, split.test, split.train);
+    data.train = drawn_sprites(config, split.train, 0);
+    data.test = drawn_sprites(config, split.test, split.train);
     return data;
   }
-  const ImageSet set = load_images(fs, config);
-  data.train = ImageData::from_split(context, set.train, config.train_samples);
-  data.test = ImageData::from_split(context, set.test, config.test_samples);
+  const ImageSet set = open_images(fs, config, log);
+  check_asked_size(set, config);
+  const ImageChanges changes{config.flip, config.dequantise};
+  data.train = ImageData::from_split(context, set.train, config.train_samples, changes);
+  data.test =
+      ImageData::from_split(context, set.test, config.test_samples, {false, config.dequantise});
   return data;
 }
 
-ImageData open_test_data(Context& context, Fs& fs, const DataConfig& config) {
+ImageData open_test_data(Context& context, Fs& fs, const DataConfig& config, Log& log) {
   if (config.kind == DataKind::sprites) {
     const SpriteSplit split = sprite_split(config);
-    return ImageData::sprites(config.resolution, split.test, split.train);
+    return drawn_sprites(config, split.test, split.train);
   }
-  const ImageSet set = load_images(fs, config);
-  return ImageData::from_split(context, set.test, config.test_samples);
+  const ImageSet set = open_images(fs, config, log);
+  return ImageData::from_split(context, set.test, config.test_samples, {false, config.dequantise});
 }
 
 }  // namespace elbo

@@ -1,12 +1,16 @@
 // The images that a configuration names.
 //
-// IDX       the two splits of the directory data.path, each cut to data.{train,test}_samples
+// Images    the two splits of the set at data.path, each cut to data.{train,test}_samples; what the
+//           set looks like is found out by engine/io/open_images.h
 // Sprites   training items first, test items after them: no image is in both
-// Errors    ErrorCode::usage if data.path is needed and missing, ErrorCode::data for its files
+// Errors    ErrorCode::usage if data.path is needed and missing, or a key does not go with such data;
+//           ErrorCode::data for files
 #pragma once
 
+#include <optional>
+
 #include "engine/image_data.h"
-#include "engine/io/file_ops.h"
+#include "engine/io/open_images.h"
 #include "models/config.h"
 
 namespace elbo {
@@ -16,10 +20,21 @@ struct RunData {
   ImageData test;
 };
 
-RunData open_run_data(Context& context, Fs& fs, const DataConfig& config);
+RunData open_run_data(Context& context, Fs& fs, const DataConfig& config, Log& log);
 
 // The test split alone.
-ImageData open_test_data(Context& context, Fs& fs, const DataConfig& config);
+ImageData open_test_data(Context& context, Fs& fs, const DataConfig& config, Log& log);
+
+// The whole set, in host memory. Not for sprites.
+ImageSet open_images(Fs& fs, const DataConfig& config, Log& log);
+
+// Throws ErrorCode::usage if a size is asked for that only picture files can be brought to.
+void check_asked_size(const ImageSet& set, const DataConfig& config);
+
+// What `config` becomes if a trained model is used with images of another place: picture files are
+// brought to the size of its own, if that is known.
+DataConfig other_data(DataConfig config, const std::string& path,
+                      const std::optional<ImageShape>& shape);
 
 // How many sprites belong to which split; 0 in the configuration takes what the other leaves.
 struct SpriteSplit {

@@ -56,7 +56,7 @@ TrainSession::TrainSession(Fs& fs, PlannedRun plan, bool overwrite, bool quiet)
       log_(quiet),
       device_(open_device(plan_.device, plan_.threads, log_)),
       context_(std::make_unique<Context>(device_)),
-      data_(open_run_data(*context_, fs, config_.data)),
+      data_(open_run_data(*context_, fs, config_.data, log_)),
       trainer_(std::make_unique<Trainer>(*context_, config_, data_.train, &data_.test)),
       inference_(std::make_unique<Inference>(*context_, trainer_->model())),
       directory_(fs, run_directory(config_), directory_mode(plan_, overwrite)),

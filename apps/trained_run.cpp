@@ -113,14 +113,10 @@ TrainedRun::TrainedRun(const Arguments& arguments, Log& log)
   inference_ = std::make_unique<Inference>(*context_, *model_);
 }
 
-ImageData open_test_images(TrainedRun& run, const std::string& other_directory) {
+ImageData open_test_images(TrainedRun& run, const std::string& other_path, Log& log) {
   DataConfig config = run.config().data;
-  if (!other_directory.empty()) {
-    config.kind = DataKind::idx;
-    config.path = other_directory;
-    config.test_samples = 0;
-  }
-  ImageData data = open_test_data(run.context(), real_fs(), config);
+  if (!other_path.empty()) config = other_data(config, other_path, run.image());
+  ImageData data = open_test_data(run.context(), real_fs(), config, log);
   check_image_shape(data.shape(), run.image(), config.path);
   return data;
 }

@@ -62,8 +62,8 @@ class TrainedRun {
   std::unique_ptr<Inference> inference_;
 };
 
-// The test split of the run's data, or of another directory of IDX files; its images must have the
-// model's size.
-ImageData open_test_images(TrainedRun& run, const std::string& other_directory);
+// The test split of the run's data, or of another image set. Its images must have the model's size;
+// picture files are brought to it.
+ImageData open_test_images(TrainedRun& run, const std::string& other_path, Log& log);
 
 }  // namespace elbo

@@ -49,7 +49,7 @@ std::vector<double> importance(const Inference::Posterior& posterior, int64_t di
 }
 
 std::vector<int64_t> order_by_kl(TrainedRun& run, const std::string& data_path, Log& log) {
-  const ImageData data = open_test_images(run, data_path);
+  const ImageData data = open_test_images(run, data_path, log);
   const int64_t count = std::min(data.count(), kImagesForOrder);
   const auto images =
       run.inference().images(data, 0, count, run.config().data.binarise, run.config().train.seed);
@@ -103,10 +103,10 @@ std::vector<float> latent_rows(const std::vector<float>& base, const std::vector
   return latents;
 }
 
-std::vector<float> base_latent(TrainedRun& run, const Arguments& arguments) {
+std::vector<float> base_latent(TrainedRun& run, const Arguments& arguments, Log& log) {
   if (!arguments.has("--index"))
     return std::vector<float>(static_cast<size_t>(run.model().latent_dim()), 0.0f);
-  const ImageData data = open_test_images(run, arguments.text("--data"));
+  const ImageData data = open_test_images(run, arguments.text("--data"), log);
   const int64_t index = arguments.integer("--index", 0, 0, data.count() - 1);
   const auto image =
       run.inference().images(data, index, 1, run.config().data.binarise, run.config().train.seed);
@@ -128,7 +128,7 @@ CommandLine traverse_command_line() {
        {"--rows", 0, Takes::one_value, "N", group, "at most so many latents", "32"},
        {"--index", 0, Takes::one_value, "I", group,
         "start from test image I instead of the prior's mean"},
-       {"--data", 0, Takes::one_value, "DIR", group, "directory of IDX files, plain or .gz",
+       {"--data", 0, Takes::one_value, "DIR", group, "other images to use (elbo data --help)",
         "the run's own"},
        {"--out", 'o', Takes::one_value, "FILE.png", group, "picture to write",
         "DIR/traverse.png"}});
@@ -155,7 +155,7 @@ int traverse(const Arguments& arguments) {
   GridStyle style;
   style.columns = steps;
   check_grid(std::ssize(dims) * steps, run.image(), style);
-  const std::vector<float> base = base_latent(run, arguments);
+  const std::vector<float> base = base_latent(run, arguments, log);
   file.write(image_grid(run.inference().decode(latent_rows(base, dims, range, steps)), run.image(),
                         style));
   return 0;

@@ -32,12 +32,23 @@ struct ModelConfig {
   bool convolutional() const { return kind == ModelKind::conv_vae || kind == ModelKind::conv_ae; }
 };
 
-enum class DataKind : int { idx, sprites };
+enum class DataKind : int { images, sprites };
+
+// 0 x 0: as most image files are.
+struct ImageSize {
+  int64_t height = 0, width = 0;
+};
 
 struct DataConfig {
-  DataKind kind = DataKind::idx;
-  std::string path;                    // directory of an IDX data set
+  DataKind kind = DataKind::images;
+  std::string path;                    // of an image set, see engine/io/open_images.h
+  ImageSize image_size;                // that image files are brought to
+  int64_t channels = 0;                // 1 or 3 of image files; 0: as most have
+  std::string cache;                   // directory; empty: the user's own; "off": none
+  double test_fraction = 0.1;          // held out where a set has no test images
   Binarise binarise = Binarise::none;  // grey, threshold or dynamic
+  bool flip = false;                   // training: mirror half of the images
+  bool dequantise = false;             // add noise between byte values
   int resolution = 32;                 // sprites: images are resolution x resolution
   int64_t train_samples = 0;           // 0: all there are; sprites: how many of the 737,280
   int64_t test_samples = 0;

@@ -48,7 +48,7 @@ TEST(ConfigError, NamesPlaceFoundAndExpected) {
        "f.toml:1:19: train.drop_last: found \"yes\", expected true or false"},
       {"data.path = 5", "f.toml:1:13: data.path: found 5, expected text"},
       {"data.kind = \"sprite\"",
-       "f.toml:1:13: data.kind: found \"sprite\", expected one of idx, sprites; did you mean "
+       "f.toml:1:13: data.kind: found \"sprite\", expected one of images, sprites; did you mean "
        "sprites?"},
       {"model.hidden = 400",
        "f.toml:1:16: model.hidden: found 400, expected a list of integers from 1 to 65536, like "

@@ -46,7 +46,7 @@ TEST_F(ConfigMerge, EverySourceMayNameThePresetAndTheLastWins) {
   EXPECT_EQ(merged().data.kind, DataKind::sprites);
   sources_.environment = {"ELBO_PRESET=mlp-mnist"};
   EXPECT_EQ(merged().preset, "mlp-mnist");
-  EXPECT_EQ(merged().data.kind, DataKind::idx);
+  EXPECT_EQ(merged().data.kind, DataKind::images);
   sources_.preset = "sprites";
   EXPECT_EQ(merged().preset, "sprites");
 }

@@ -94,6 +94,7 @@ class ProgramTest : public testing::Test {
     directory_ = mkdtemp(pattern.data());
     for (const char* name : {"ELBO_PRESET", "ELBO_BATCH_SIZE", "ELBO_DATA", "ELBO_DEVICE"})
       unsetenv(name);
+    setenv("XDG_CACHE_HOME", path("cache").c_str(), 1);
   }
   ~ProgramTest() override { std::filesystem::remove_all(directory_); }
 
