@@ -35,6 +35,7 @@ struct CommandLine {
   std::vector<Flag> flags;
   std::vector<std::string> examples;  // each "command line" or "command line  # what it does"
   std::string notes;                  // between flags and examples; may be empty
+  std::string operand = {};           // flag that an argument without one stands for; may be empty
 };
 
 // What was given. Names are as in Flag::name.

@@ -35,6 +35,12 @@ std::string flag_text(const Flag& flag) {
   return help_entry(flag_head(flag), flag.doc, facts);
 }
 
+std::string operand_text(const CommandLine& command) {
+  for (const Flag& flag : command.flags)
+    if (flag.name == command.operand) return " " + flag.value;
+  return "";
+}
+
 std::string examples_text(const std::vector<std::string>& examples) {
   std::string text;
   for (const std::string& example : examples) {
@@ -71,7 +77,7 @@ std::string help_entry(std::string head, const std::string& text, const std::str
 
 std::string help_text(const CommandLine& command) {
   std::string text = "elbo " + command.name + ": " + command.summary + "\n";
-  text += "\nUsage: elbo " + command.name + " [flags]\n";
+  text += "\nUsage: elbo " + command.name + operand_text(command) + " [flags]\n";
   std::vector<std::string> groups;
   for (const Flag& flag : command.flags) {
     if (std::find(groups.begin(), groups.end(), flag.group) == groups.end())

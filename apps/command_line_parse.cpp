@@ -109,10 +109,18 @@ Arguments parse_command_line(const CommandLine& command, std::vector<std::string
   }
   Arguments given;
   if (help->count() > 0) given.add(kHelp, "");
-  if (help->count() == 0 && !app.remaining().empty()) refuse(command, app.remaining().front());
+  std::vector<std::string> rest = app.remaining();
+  if (!command.operand.empty() && !rest.empty() && !rest.front().starts_with("-")) {
+    given.add(command.operand, rest.front());
+    rest.erase(rest.begin());
+  }
+  if (help->count() == 0 && !rest.empty()) refuse(command, rest.front());
   for (const auto& [flag, option] : options) {
     if (option->count() == 0) continue;
     const std::vector<std::string>& values = option->results();
+    if (given.has(flag->name) && flag->name == command.operand) {
+      check_repetition(*flag, {given.text(flag->name), values.front()});
+    }
     if (flag->takes == Takes::nothing) check_bare(*flag, values);
     check_repetition(*flag, values);
     if (values.empty()) given.add(flag->name, "");

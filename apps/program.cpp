@@ -25,6 +25,7 @@ constexpr Subcommand kSubcommands[] = {
     {reconstruct_command_line, reconstruct},
     {traverse_command_line, traverse},
     {evaluate_command_line, evaluate},
+    {data_command_line, show_data},
     {doctor_command_line, doctor},
 };
 

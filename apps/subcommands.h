@@ -21,6 +21,9 @@ int traverse(const Arguments& arguments);
 CommandLine evaluate_command_line();
 int evaluate(const Arguments& arguments);
 
+CommandLine data_command_line();
+int show_data(const Arguments& arguments);
+
 CommandLine doctor_command_line();
 int doctor(const Arguments& arguments);
 

@@ -8,7 +8,8 @@
 namespace elbo::testing_apps {
 namespace {
 
-const Strings kSubcommands = {"train", "sample", "reconstruct", "traverse", "evaluate", "doctor"};
+const Strings kSubcommands = {"train",    "sample", "reconstruct", "traverse",
+                              "evaluate", "data",   "doctor"};
 
 TEST(Help, OfTrainMentionsEveryKeyItsFlagAndItsVariable) {
   const std::string help = run_in_process({"train", "--help"}).out;
@@ -44,7 +45,7 @@ TEST(Help, EndsWithThreeExamplesThatParse) {
   using Describe = CommandLine (*)();
   for (const Describe describe :
        {train_command_line, sample_command_line, reconstruct_command_line, traverse_command_line,
-        evaluate_command_line, doctor_command_line}) {
+        evaluate_command_line, data_command_line, doctor_command_line}) {
     const CommandLine command = describe();
     EXPECT_EQ(command.examples.size(), 3u) << command.name;
     for (const std::string& example : command.examples) {
