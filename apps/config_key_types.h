@@ -176,7 +176,7 @@ ConfigKey size_key(const char* name, Member member, const About& about) {
   ConfigKey key = base_key(name, about, "HxW", "a size in pixels like 64 or 48x64, or auto");
   key.is_text = true;
   key.toml = [member](const RunConfig& c) {
-    const ImageSize& size = member(c);
+    const PixelSize& size = member(c);
     const std::string text = size.height == 0 ? "auto" : concat(size.height, "x", size.width);
     return toml_text(std::string_view(text));
   };

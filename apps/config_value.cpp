@@ -110,9 +110,9 @@ std::optional<StepWindow> parse_step_window(std::string_view text) {
   return window;
 }
 
-std::optional<ImageSize> parse_image_size(std::string_view text) {
+std::optional<PixelSize> parse_image_size(std::string_view text) {
   constexpr int64_t kLargestSide = 16384;
-  ImageSize size;
+  PixelSize size;
   if (text == "auto" || text == "0") return size;
   const char* end = text.data() + text.size();
   auto read = std::from_chars(text.data(), end, size.height);

@@ -59,7 +59,7 @@ double parse_number(const ConfigValue& value);
 // "A:B" with 0 <= A < B, or nothing for no steps; null for anything else.
 std::optional<StepWindow> parse_step_window(std::string_view text);
 // "64", "48x64" (height first), "auto" or "0"; null for anything else.
-std::optional<ImageSize> parse_image_size(std::string_view text);
+std::optional<PixelSize> parse_image_size(std::string_view text);
 std::vector<int64_t> parse_integers(const ConfigValue& value, int64_t low, int64_t high);
 // The texts of a list, or the parts of one text between commas. Throws BadValue{expected}.
 std::vector<std::string> parse_lines(const ConfigValue& value, const std::string& expected);

@@ -26,6 +26,7 @@ constexpr Subcommand kSubcommands[] = {
     {traverse_command_line, traverse},
     {evaluate_command_line, evaluate},
     {data_command_line, show_data},
+    {summary_command_line, summary},
     {doctor_command_line, doctor},
 };
 

@@ -71,7 +71,7 @@ ImageSet open_images(Fs& fs, const DataConfig& config, Log& log) {
 
 void check_asked_size(const ImageSet& set, const DataConfig& config) {
   const ImageSplit& train = set.train;
-  const ImageSize& size = config.image_size;
+  const PixelSize& size = config.image_size;
   if (size.height > 0 && (size.height != train.height || size.width != train.width)) {
     throw_error(ErrorCode::usage, "data.image_size is ", size.height, "x", size.width,
                 ", but the images of ", config.path, " (", set.format, ") are ", train.height, "x",

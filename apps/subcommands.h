@@ -24,6 +24,9 @@ int evaluate(const Arguments& arguments);
 CommandLine data_command_line();
 int show_data(const Arguments& arguments);
 
+CommandLine summary_command_line();
+int summary(const Arguments& arguments);
+
 CommandLine doctor_command_line();
 int doctor(const Arguments& arguments);
 

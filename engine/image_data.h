@@ -45,7 +45,8 @@ class ImageData {
   const ImageShape& shape() const { return shape_; }
   bool is_sprites() const { return resolution_ > 0; }
 
-  // The batch that `order` selects, [batch, height * width * channels] in [0, 1], channels last. order.samples is filled in here.
+  // The batch that `order` selects, [batch, height * width * channels] in [0, 1], channels last.
+  // order.samples is filled in here.
   // `input` is the type of ImageBatch::input, f32 or bf16.
   ImageBatch gather(Tape& tape, BatchOrder order, int64_t batch, Binarise binarise,
                     DType input = DType::f32) const;

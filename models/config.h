@@ -35,14 +35,14 @@ struct ModelConfig {
 enum class DataKind : int { images, sprites };
 
 // 0 x 0: as most image files are.
-struct ImageSize {
+struct PixelSize {
   int64_t height = 0, width = 0;
 };
 
 struct DataConfig {
   DataKind kind = DataKind::images;
   std::string path;                    // of an image set, see engine/io/open_images.h
-  ImageSize image_size;                // that image files are brought to
+  PixelSize image_size;                // that image files are brought to
   int64_t channels = 0;                // 1 or 3 of image files; 0: as most have
   std::string cache;                   // directory; empty: the user's own; "off": none
   double test_fraction = 0.1;          // held out where a set has no test images

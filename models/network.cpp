@@ -57,6 +57,7 @@ Network::Network(ParamStore& params, std::vector<LayerPlan> plans, const std::st
   };
   for (LayerPlan& plan : plans) {
     module += plan.flattens + plan.unflattens;
+    const int64_t before = params.count();
     Layer layer;
     layer.plan = plan;
     const LayerSpec& spec = plan.spec;
@@ -91,6 +92,7 @@ Network::Network(ParamStore& params, std::vector<LayerPlan> plans, const std::st
       layer.norm = add_norm(params, spec.norm, name, normalised_channels(plan));
     }
     module += !is_block(spec) && spec.activation != Activation::identity;
+    layer.parameters = params.count() - before;
     layers_.push_back(std::move(layer));
   }
 }

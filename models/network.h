@@ -22,6 +22,7 @@ class Network {
   size_t size() const { return layers_.size(); }
   const LayerPlan& plan(size_t i) const { return layers_[i].plan; }
   const LayerWeights& weights(size_t i) const { return layers_[i].weights; }
+  int64_t parameters(size_t i) const { return layers_[i].parameters; }
 
   // Layers [first, last) of x. Pictures are [B, H, W, C], vectors [B, D]; x may be either form of the
   // same values. Batch normalisation takes the batch's statistics while the tape records, which is to
@@ -39,6 +40,7 @@ class Network {
     NormParams norm;
     ResidualBlock residual;
     AttentionBlock attention;
+    int64_t parameters = 0;
   };
 
   Tensor apply(Tape& tape, const Layer& layer, const Tensor& x) const;
