@@ -11,7 +11,9 @@ endif()
 
 find_program(ELBO_CCACHE ccache)
 if(ELBO_CCACHE)
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${ELBO_CCACHE})
+  # What ccache wants to be told before it caches what includes a precompiled header.
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros
+    ${ELBO_CCACHE})
   set(CMAKE_CUDA_COMPILER_LAUNCHER ${ELBO_CCACHE})
 endif()
 
