@@ -28,7 +28,7 @@ std::string model_text(const RunConfig& config, const Trainer& trainer) {
   const int64_t parameters = trainer.model().params().count();
   if (config.model.convolutional()) {
     return fmt::format("model: convolutional {} with {} latents, {} parameters", kind,
-                       config.model.latent_dim, parameters);
+                       trainer.model().latent_dim(), parameters);
   }
   std::string widths = std::to_string(trainer.model().image_size());
   for (const int64_t width : config.model.hidden) widths += "-" + std::to_string(width);

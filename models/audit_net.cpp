@@ -183,6 +183,9 @@ void AuditNet::read_convolutional(const SafetensorsView& weights, const std::str
   variational_ = config.variational();
   latent_dim_ = config.latent_dim;
   std::vector<std::string> layers = config.encoder;
+  if (config.latent_channels > 0) {
+    throw_error(ErrorCode::usage, "evaluate: a latent that is a picture cannot be audited yet");
+  }
   if (!variational_) layers.push_back(concat("linear ", latent_dim_));
   const auto encoder = plan_encoder(parse_layers(layers), image);
   encoder_ = ConvolutionalReader(reader, "encoder").read(encoder);
@@ -191,7 +194,7 @@ void AuditNet::read_convolutional(const SafetensorsView& weights, const std::str
     logvar_ = reader.linear("fc_logvar", Activation::identity);
   }
   decoder_ = ConvolutionalReader(reader, "decoder")
-                 .read(plan_decoder(parse_layers(config.decoder), latent_dim_,
+                 .read(plan_decoder(parse_layers(config.decoder), {{1, 1, latent_dim_}, true},
                                     last_picture(encoder, image), image));
   reader.refuse_the_rest();
   check_chain(file_name);

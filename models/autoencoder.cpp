@@ -1,5 +1,6 @@
 #include "models/autoencoder.h"
 
+#include "engine/ops/basis_op.h"
 #include "engine/ops/likelihood_op.h"
 #include "engine/ops/linear_op.h"
 #include "models/likelihood.h"
@@ -55,28 +56,42 @@ Autoencoder::Autoencoder(ParamStore& params, const ModelConfig& config, const Im
   check_config(config);
   const bool classic = config.kind == ModelKind::mlp_vae && config.hidden.size() == 1;
   Layers layers = layers_of(config);
-  if (!variational()) {
+  if (!variational() && !latent_is_picture()) {
     layers.encoder.push_back(linear_layer(config.latent_dim, Activation::identity));
   }
   using Names = std::vector<std::string>;
   std::vector<LayerPlan> plans = plan_encoder(layers.encoder, image);
-  features_ = plans.empty() ? LayerState{image, true} : plans.back().out;
+  features_ = end_of(plans, image);
+  const LayerState latent =
+      latent_of(plans, image, config.latent_dim, config.latent_channels, variational());
+  config_.latent_dim = latent.size.size();
   const ImageSize picture = last_picture(plans, image);
   encoder_ = std::make_unique<Network>(params, std::move(plans), "encoder", config.init,
                                        classic ? Names{"fc1"} : Names{});
-  const LayerState latent{{1, 1, config.latent_dim}, true};
-  if (variational()) {
+  if (variational() && !latent_is_picture()) {
     heads_ = add_linear(params, config.init,
                         classic ? Names{"fc21", "fc22"} : Names{"fc_mu", "fc_logvar"}, features_,
                         latent);
   }
-  decoder_ = std::make_unique<Network>(
-      params, plan_decoder(layers.decoder, config.latent_dim, picture, image), "decoder",
-      config.init, classic ? Names{"fc3", "fc4"} : Names{});
+  decoder_ =
+      std::make_unique<Network>(params, plan_decoder(layers.decoder, latent, picture, image),
+                                "decoder", config.init, classic ? Names{"fc3", "fc4"} : Names{});
   block_label_ = heads_.label + "|" + decoder_->weights(0).label;
 }
 
+// Channels [mean | log-variance] of every pixel to [mean of all pixels | log-variance of all].
+Tensor Autoencoder::split_statistics(Tape& tape, const Tensor& picture) const {
+  const int64_t batch = picture.shape[0], channels = config_.latent_channels;
+  const Tensor rows = reshape(tape, picture, {picture.size() / (2 * channels), 2 * channels});
+  const auto part = [&](int64_t begin) {
+    return reshape(tape, slice_cols(tape, rows, begin, begin + channels),
+                   {batch, config_.latent_dim});
+  };
+  return concat_cols(tape, part(0), part(channels));
+}
+
 Tensor Autoencoder::heads(Tape& tape, const Tensor& features) const {
+  if (latent_is_picture()) return split_statistics(tape, features);
   const Tape::Scope scope(tape, heads_.label.c_str());
   return linear(tape, *params_, features, heads_.weight, &heads_.bias, Activation::identity);
 }

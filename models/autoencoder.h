@@ -29,7 +29,9 @@ class Autoencoder {
   const ImageSize& image() const { return image_; }
   int64_t image_size() const { return image_.size(); }  // pixels x channels
   int64_t latent_dim() const { return config_.latent_dim; }
-  const ModelConfig& config() const { return config_; }
+  const ModelConfig& config() const {
+    return config_;
+  }  // latent_dim is that of the latent's picture
   ParamStore& params() const { return *params_; }
   const Network& encoder() const { return *encoder_; }
   const Network& decoder() const { return *decoder_; }
@@ -54,6 +56,8 @@ class Autoencoder {
 
  private:
   Tensor heads(Tape& tape, const Tensor& features) const;
+  Tensor split_statistics(Tape& tape, const Tensor& picture) const;
+  bool latent_is_picture() const { return config_.latent_channels > 0; }
 
   ParamStore* params_;
   ModelConfig config_;

@@ -23,6 +23,9 @@ struct ModelConfig {
   // latent to the image
   std::vector<std::string> encoder, decoder;
   int64_t latent_dim = 20;
+  // conv: the latent is a picture of so many channels, as large as the one that the encoder ends with,
+  // which has twice as many if variational; 0: latent_dim values
+  int64_t latent_channels = 0;
   Activation activation = Activation::relu;  // mlp: between hidden layers
   InitKind init = InitKind::torch_uniform;
   Likelihood likelihood = Likelihood::bernoulli;

@@ -218,12 +218,29 @@ ImageSize last_picture(const std::vector<LayerPlan>& encoder, const ImageSize& i
   return picture;
 }
 
-std::vector<LayerPlan> plan_decoder(const std::vector<LayerSpec>& given, int64_t latent_dim,
+LayerState end_of(const std::vector<LayerPlan>& encoder, const ImageSize& image) {
+  return encoder.empty() ? LayerState{image, true} : encoder.back().out;
+}
+
+LayerState latent_of(const std::vector<LayerPlan>& encoder, const ImageSize& image,
+                     int64_t latent_dim, int64_t latent_channels, bool variational) {
+  if (latent_channels == 0) return {{1, 1, latent_dim}, true};
+  const LayerState end = end_of(encoder, image);
+  const int64_t wanted = (variational ? 2 : 1) * latent_channels;
+  if (end.flat || end.size.channels != wanted) {
+    throw_error(ErrorCode::usage, "model.latent_channels is ", latent_channels,
+                ", so the encoder must end with a picture of ", wanted, " channels",
+                variational ? " (mean and log-variance)" : "", "; it ends with ", state_text(end));
+  }
+  return {{end.size.height, end.size.width, latent_channels}, false};
+}
+
+std::vector<LayerPlan> plan_decoder(const std::vector<LayerSpec>& given, const LayerState& latent,
                                     const ImageSize& picture, const ImageSize& image) {
   std::vector<LayerSpec> layers = given;
   for (LayerSpec& layer : layers) layer.out = resolved_out(layer, image, &picture);
   std::vector<LayerPlan> plans;
-  LayerState state{{1, 1, latent_dim}, true};
+  LayerState state = latent;
   for (size_t i = 0; i < layers.size(); ++i) {
     const bool unflattens = needs_picture(layers[i]) && state.flat;
     if (unflattens) {
@@ -235,7 +252,8 @@ std::vector<LayerPlan> plan_decoder(const std::vector<LayerSpec>& given, int64_t
       }
       state = {picture, false};
     }
-    if (unflattens || layers[i].kind == LayerKind::reshape) {
+    const bool starts_as_picture = i == 0 && !latent.flat;
+    if (unflattens || starts_as_picture || layers[i].kind == LayerKind::reshape) {
       const size_t first = layers[i].kind == LayerKind::reshape ? i + 1 : i;
       std::vector<LayerSpec> rest(layers.begin() + static_cast<int64_t>(first), layers.end());
       const bool to_the_end = std::none_of(rest.begin(), rest.end(), [](const LayerSpec& layer) {

@@ -36,8 +36,16 @@ std::vector<LayerPlan> plan_encoder(const std::vector<LayerSpec>& layers, const 
 // The last picture of an encoder, which its decoder goes back to; the image if no layer makes one.
 ImageSize last_picture(const std::vector<LayerPlan>& encoder, const ImageSize& image);
 
-// From a latent of `latent_dim` values to the image; `picture` is the encoder's last_picture().
-std::vector<LayerPlan> plan_decoder(const std::vector<LayerSpec>& layers, int64_t latent_dim,
+// What an encoder makes of the image: its last layer's output, or the image itself.
+LayerState end_of(const std::vector<LayerPlan>& encoder, const ImageSize& image);
+
+// The latent between an encoder and a decoder: a vector of `latent_dim` values, or with
+// `latent_channels` > 0 a picture whose statistics, or which itself, the encoder ends with.
+LayerState latent_of(const std::vector<LayerPlan>& encoder, const ImageSize& image,
+                     int64_t latent_dim, int64_t latent_channels, bool variational);
+
+// From the latent to the image; `picture` is the encoder's last_picture().
+std::vector<LayerPlan> plan_decoder(const std::vector<LayerSpec>& layers, const LayerState& latent,
                                     const ImageSize& picture, const ImageSize& image);
 
 }  // namespace elbo

@@ -88,10 +88,33 @@ Preset conv_ae() {
   return preset;
 }
 
+// The KL autoencoder of latent diffusion (Rombach et al. 2021, arXiv:2112.10752), f = 8, narrower: 64, 128,
+// 256, 256 channels.
+Preset klae128() {
+  Preset preset = conv_preset(
+      "klae128", "KL autoencoder of latent diffusion for 128 x 128: an eighth as wide, 4 channels",
+      {"conv 64 k3", "res 64", "conv 64 k3 s2", "res 128", "conv 128 k3 s2", "res 256",
+       "conv 256 k3 s2", "res 256", "res 256", "attention", "res 256", "norm gn32 silu",
+       "conv 8 k3"},
+      {"conv 256 k3", "res 256",     "attention",   "res 256",        "res 256",
+       "res 256",     "upsample 2",  "conv 256 k3", "res 256",        "res 256",
+       "upsample 2",  "conv 256 k3", "res 128",     "res 128",        "upsample 2",
+       "conv 128 k3", "res 64",      "res 64",      "norm gn32 silu", "conv image k3"},
+      0);
+  RunConfig& config = preset.config;
+  config.model.latent_dim = 1;  // follows from the picture
+  config.model.latent_channels = 4;
+  config.model.likelihood = Likelihood::gaussian;
+  config.train.batch_size = 32;
+  config.train.learning_rate.base = 1e-4f;
+  config.train.beta = 1e-2f;
+  return preset;
+}
+
 }  // namespace
 
 std::vector<Preset> convolutional_presets() {
-  return {conv32(), conv_mnist(), burgess64(), vanilla64(), conv_ae()};
+  return {conv32(), conv_mnist(), burgess64(), vanilla64(), klae128(), conv_ae()};
 }
 
 }  // namespace elbo

@@ -40,6 +40,7 @@ const std::map<std::string, std::string>& other_values() {
       {"model.encoder", "conv 8 k4 s2 relu, linear 20 tanh"},
       {"model.decoder", "linear flat relu, convt image k4 s2"},
       {"model.latent_dim", "7"},
+      {"model.latent_channels", "4"},
       {"model.activation", "silu"},
       {"model.init", "he"},
       {"model.likelihood", "gaussian"},

@@ -11,7 +11,7 @@ namespace {
 std::vector<LayerPlan> decoder_of(const std::vector<std::string>& encoder,
                                   const std::vector<std::string>& decoder, const ImageSize& image) {
   const auto plans = plan_encoder(parse_layers(encoder), image);
-  return plan_decoder(parse_layers(decoder), 10, last_picture(plans, image), image);
+  return plan_decoder(parse_layers(decoder), {{1, 1, 10}, true}, last_picture(plans, image), image);
 }
 
 TEST(LayerSpec, ReadsEveryWord) {
@@ -124,6 +124,19 @@ TEST(NetworkPlan, SaysWhatDoesNotFit) {
             std::string::npos);
 }
 
+TEST(NetworkPlan, LatentsCanBePictures) {
+  const ImageSize image{8, 12, 3};
+  const auto encoder = plan_encoder(parse_layers({"conv 6 k4 s2"}), image);
+  EXPECT_EQ(latent_of(encoder, image, 1, 3, true), (LayerState{{4, 6, 3}, false}));
+  EXPECT_EQ(latent_of(encoder, image, 1, 6, false), (LayerState{{4, 6, 6}, false}));
+  EXPECT_EQ(latent_of(encoder, image, 5, 0, true), (LayerState{{1, 1, 5}, true}));
+  EXPECT_NE(
+      error_of([&] { latent_of(encoder, image, 1, 6, true); })
+          .find("must end with a picture of 12 channels (mean and log-variance); it ends with "
+                "6x4x6 (CxHxW)"),
+      std::string::npos);
+}
+
 int64_t parameters_of(const char* preset, const ImageSize& image) {
   Context context({Device::cpu, 0, ""});
   ParamStore params(context);
@@ -138,6 +151,8 @@ TEST(Presets, HaveAsManyParametersAsInPyTorch) {
   EXPECT_EQ(parameters_of("conv-mnist", {28, 28, 1}), 17232033);
   EXPECT_EQ(parameters_of("burgess64", {64, 64, 3}), 766295);
   EXPECT_EQ(parameters_of("vanilla64", {64, 64, 3}), 3937635);
+  // By the formulas of its layers: encoder 5,825,864, decoder 9,655,299.
+  EXPECT_EQ(parameters_of("klae128", {128, 128, 3}), 15481163);
 }
 
 }  // namespace

@@ -42,13 +42,6 @@ struct Events : TrainObserver {
 
 using Strings = std::vector<std::string>;
 
-LoadedCheckpoint loaded(Trainer& trainer, const TempDir& dir) {
-  CheckpointWriter writer(real_fs(), dir / "checkpoints");
-  const Trainer::Snapshot& saved = trainer.snapshot();
-  writer.save({saved.model, saved.optimizer, saved.state, ""}, false);
-  return load_latest_checkpoint(real_fs(), dir / "checkpoints");
-}
-
 TEST(TrainerEvents, SavesComeBeforeWhatMayFail) {
   Session session(tiny_config());
   Events events(session.trainer);

@@ -6,6 +6,7 @@
 
 #include "engine/io/checkpoint.h"
 #include "models/trainer.h"
+#include "tests/support/temp_dir.h"
 
 namespace elbo::trainer_test {
 
@@ -53,5 +54,12 @@ struct Session {
   explicit Session(const RunConfig& config, Device device = Device::cpu)
       : context({device, 0, ""}), trainer(context, config, train, &test) {}
 };
+
+inline LoadedCheckpoint loaded(Trainer& trainer, const TempDir& dir) {
+  CheckpointWriter writer(real_fs(), dir / "checkpoints");
+  const Trainer::Snapshot& saved = trainer.snapshot();
+  writer.save({saved.model, saved.optimizer, saved.state, ""}, false);
+  return load_latest_checkpoint(real_fs(), dir / "checkpoints");
+}
 
 }  // namespace elbo::trainer_test
