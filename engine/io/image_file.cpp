@@ -173,12 +173,13 @@ PictureInfo inspect_picture(std::span<const std::byte> file) {
     refuse(file.size(), " bytes, expected at most ", kLargestFile);
   }
   if (format == Format::pnm) return read_netpbm(file).info;
-  if (format == Format::bmp) check_whole_bmp(file);  // first: stb reads its header loosely
+  // These two before the decoder sees anything of them, which reads their headers too trustingly.
+  if (format == Format::bmp) check_whole_bmp(file);
+  if (format == Format::jpeg) check_whole_jpeg(file);
   const PictureInfo info = stb_info(file);
   check_limits(info);
   if (format == Format::png) check_whole_png(file);
   if (format == Format::jpeg) {
-    check_whole_jpeg(file);
     const auto size = static_cast<int64_t>(file.size());
     if (info.height * info.width > size * kMostPixelsPerJpegByte) {
       refuse("declares ", info.height, " x ", info.width, " pixels, which ", size,

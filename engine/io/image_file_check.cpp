@@ -123,10 +123,29 @@ void check_whole_png(Bytes file) {
   }
 }
 
+namespace {
+
+// Tables of codes: a number, how many codes there are of 1 to 16 bits, and a symbol for each. Version
+// 2.27 of the decoder writes past its table where they are more than 256.
+void check_codes(Bytes tables) {
+  constexpr size_t kHead = 17, kMostCodes = 256;
+  while (!tables.empty()) {
+    if (tables.size() < kHead) refuse("has a table of codes that ends too early");
+    size_t codes = 0;
+    for (const std::byte count : tables.subspan(1, 16)) codes += std::to_integer<size_t>(count);
+    if (codes > kMostCodes || codes > tables.size() - kHead) {
+      refuse("has a table of ", codes, " codes");
+    }
+    tables = tables.subspan(kHead + codes);
+  }
+}
+
+}  // namespace
+
 // JPEG: segments of a marker and a length up to the scan, whose data have no length but a marker
 // where they end. Thumbnails, which have an end of their own, lie within segments.
 void check_whole_jpeg(Bytes file) {
-  constexpr unsigned kEnd = 0xd9, kScan = 0xda;
+  constexpr unsigned kEnd = 0xd9, kScan = 0xda, kCodes = 0xc4;
   size_t at = 2;
   bool scanned = false;
   while (file.size() - at >= 2) {
@@ -146,6 +165,7 @@ void check_whole_jpeg(Bytes file) {
       if (file.size() - at < 4) break;
       const size_t length = big_endian(file.subspan(at + 2), 2);
       if (length < 2 || length > file.size() - at - 2) break;
+      if (marker == kCodes) check_codes(file.subspan(at + 4, length - 2));
       at += 2 + length;
       scanned = scanned || marker == kScan;
     }

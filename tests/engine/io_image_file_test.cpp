@@ -111,6 +111,18 @@ TEST(ImageFile, WildSizesAreRefusedBeforeAllocation) {
                                " bytes cannot hold");
 }
 
+TEST(ImageFile, JpegTablesOfMoreCodesThanThereCanBeAreRefused) {
+  const std::string jpeg = jpeg_file(sample_picture(8, 8, 3));
+  const size_t table = jpeg.find("\xff\xc4");
+  ASSERT_NE(table, std::string::npos);
+  std::string changed = jpeg;
+  changed.replace(table + 5, 2, "\xff\x02");  // 255 codes of 1 bit and 2 of 2 bits
+  EXPECT_EQ(refusal(changed).substr(0, 18), "4: has a table of ") << refusal(changed);
+  changed = jpeg;
+  changed.replace(table + 2, 2, big_endian(10, 2));
+  EXPECT_EQ(refusal(changed), "4: has a table of codes that ends too early");
+}
+
 // Damage of every kind is refused with ErrorCode::data, or decodes to a picture of the declared size.
 class ImageFileMalformed : public testing::Test {
  protected:
