@@ -68,6 +68,11 @@ std::vector<ConfigKey> data_keys() {
                   {kData, "use only so many training images; 0: all", "--subset"}, 0, kUnbounded),
       integer_key(ELBO_MEMBER(data.test_samples), {kData, "use only so many test images; 0: all"},
                   0, kUnbounded),
+      integer_key(ELBO_MEMBER(data.device_mb),
+                  {kData,
+                   "CUDA: MiB of images to keep on the device, more stay in host memory; 0: "
+                   "half of what is free"},
+                  0, int64_t{1} << 30),
   };
 }
 

@@ -1,5 +1,7 @@
 #include "apps/run_data.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstdlib>
 
@@ -31,6 +33,39 @@ void check_changes(const DataConfig& config) {
                 " works on stored images, and sprites are drawn as they are needed; turn it off");
   }
 }
+
+// Where images go: to the device as long as there is room for them.
+class DeviceBudget {
+ public:
+  DeviceBudget(Context& context, const DataConfig& config, Log& log)
+      : context_(context), log_(log), left_(context.free_bytes() / 2) {
+    if (config.device_mb > 0) left_ = static_cast<size_t>(config.device_mb) << 20;
+  }
+
+  ImageData place(const ImageSplit& split, int64_t limit, const ImageChanges& changes,
+                  const char* name) {
+    const int64_t count = limit > 0 ? std::min(limit, split.count) : split.count;
+    const auto bytes = static_cast<size_t>(count * split.image_bytes());
+    const bool fits = bytes <= left_ || context_.device() == Device::cpu;
+    if (fits) {
+      left_ -= std::min(bytes, left_);
+    } else {
+      constexpr double kMib = 1 << 20;
+      log_.note(
+          fmt::format("the {} images, {:.1f} MiB, stay in host memory and are read from "
+                      "there batch by batch; for images on the device there are {:.1f} MiB "
+                      "(data.device_mb)",
+                      name, static_cast<double>(bytes) / kMib, static_cast<double>(left_) / kMib));
+    }
+    return ImageData::from_split(context_, split, limit, changes,
+                                 fits ? Role::data : Role::host_data);
+  }
+
+ private:
+  Context& context_;
+  Log& log_;
+  size_t left_;  // bytes
+};
 
 ImageData drawn_sprites(const DataConfig& config, int64_t count, int64_t offset) {
   check_changes(config);
@@ -107,10 +142,12 @@ RunData open_run_data(Context& context, Fs& fs, const DataConfig& config, Log& l
   }
   const ImageSet set = open_images(fs, config, log);
   check_asked_size(set, config);
+  // The test images first: there are fewer of them.
+  const ImageChanges test_changes{false, config.dequantise};
   const ImageChanges changes{config.flip, config.dequantise};
-  data.train = ImageData::from_split(context, set.train, config.train_samples, changes);
-  data.test =
-      ImageData::from_split(context, set.test, config.test_samples, {false, config.dequantise});
+  DeviceBudget budget(context, config, log);
+  data.test = budget.place(set.test, config.test_samples, test_changes, "test");
+  data.train = budget.place(set.train, config.train_samples, changes, "training");
   return data;
 }
 
@@ -120,7 +157,8 @@ ImageData open_test_data(Context& context, Fs& fs, const DataConfig& config, Log
     return drawn_sprites(config, split.test, split.train);
   }
   const ImageSet set = open_images(fs, config, log);
-  return ImageData::from_split(context, set.test, config.test_samples, {false, config.dequantise});
+  return DeviceBudget(context, config, log)
+      .place(set.test, config.test_samples, {false, config.dequantise}, "test");
 }
 
 }  // namespace elbo

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <limits>
 
 #include "kernels/error.h"
 #include "kernels/gemm_handles.h"
@@ -42,9 +43,9 @@ int parse_device_index(std::string_view request) {
 }  // namespace
 
 const char* role_name(Role role) {
-  static constexpr const char* kNames[kRoles] = {"parameters", "shadow",  "gradients",
-                                                 "moments",    "buffers", "activations",
-                                                 "scratch",    "data",    "state"};
+  static constexpr const char* kNames[kRoles] = {
+      "parameters",  "shadow",  "gradients", "moments", "buffers",
+      "activations", "scratch", "data",      "state",   "data in host memory"};
   return kNames[static_cast<int>(role)];
 }
 
@@ -163,7 +164,8 @@ void* Context::allocate(size_t bytes, Role role) {
   size_t available = 0;
 #ifdef ELBO_HAS_CUDA
   if (exec_.on_cuda()) {
-    data = cuda_device::allocate(bytes);
+    data =
+        role == Role::host_data ? cuda_device::allocate_host(bytes) : cuda_device::allocate(bytes);
     if (!data) available = cuda_device::free_bytes();
   }
 #endif
@@ -185,9 +187,18 @@ void* Context::allocate(size_t bytes, Role role) {
 void Context::free(void* data, size_t bytes, Role role) noexcept {
   memory_[static_cast<int>(role)].bytes -= bytes;
 #ifdef ELBO_HAS_CUDA
-  if (exec_.on_cuda()) return cuda_device::free(data);
+  if (exec_.on_cuda()) {
+    return role == Role::host_data ? cuda_device::free_host(data) : cuda_device::free(data);
+  }
 #endif
   std::free(data);
+}
+
+size_t Context::free_bytes() const {
+#ifdef ELBO_HAS_CUDA
+  if (exec_.on_cuda()) return cuda_device::free_bytes();
+#endif
+  return std::numeric_limits<size_t>::max();
 }
 
 void Context::upload(void* device_data, const void* host_data, size_t bytes) {

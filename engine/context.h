@@ -22,9 +22,10 @@ enum class Role : int {
   activations,
   scratch,
   data,
-  state
+  state,
+  host_data  // a data set that stays out of the device's memory: page-locked, read by kernels
 };
-inline constexpr int kRoles = 9;
+inline constexpr int kRoles = 10;
 const char* role_name(Role role);
 
 struct DeviceChoice {
@@ -79,6 +80,7 @@ class Context {
   // 256-byte aligned; null for 0 bytes. Throws Error naming role, bytes wanted and bytes free.
   void* allocate(size_t bytes, Role role);
   void free(void* data, size_t bytes, Role role) noexcept;
+  size_t free_bytes() const;  // on the device now; all there could be on the CPU
   const MemoryUse& memory(Role role) const { return memory_[static_cast<int>(role)]; }
 
   // Host to device and back, ordered after the work already submitted. Both return when done.

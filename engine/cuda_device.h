@@ -44,6 +44,9 @@ void destroy_graph(void* executable) noexcept;
 void* allocate(size_t bytes);  // null when there is no memory left
 void free(void* data) noexcept;
 size_t free_bytes();
+// Page-locked host memory, which kernels can read at the same address.
+void* allocate_host(size_t bytes);  // null when there is none left
+void free_host(void* data) noexcept;
 
 void upload(void* device_data, const void* host_data, size_t bytes, Stream stream);
 void download(void* host_data, const void* device_data, size_t bytes, Stream stream);

@@ -125,6 +125,19 @@ void* allocate(size_t bytes) {
 
 void free(void* data) noexcept { cudaFree(data); }
 
+void* allocate_host(size_t bytes) {
+  void* data = nullptr;
+  const cudaError_t status = cudaMallocHost(&data, bytes);
+  if (status == cudaErrorMemoryAllocation) {
+    cudaGetLastError();
+    return nullptr;
+  }
+  ELBO_CUDA_CHECK(status);
+  return data;
+}
+
+void free_host(void* data) noexcept { cudaFreeHost(data); }
+
 size_t free_bytes() {
   size_t available = 0, total = 0;
   return cudaMemGetInfo(&available, &total) == cudaSuccess ? available : 0;

@@ -8,14 +8,18 @@
 namespace elbo {
 
 ImageData ImageData::from_split(Context& context, const ImageSplit& split, int64_t limit,
-                                const ImageChanges& changes) {
+                                const ImageChanges& changes, Role role) {
   ImageData data;
   data.changes_ = changes;
   data.shape_ = {split.channels, split.height, split.width};
   data.count_ = limit > 0 ? std::min(limit, split.count) : split.count;
   const auto bytes = static_cast<size_t>(data.count_ * data.shape_.size());
-  data.pixels_ = DeviceBlock(context, bytes, Role::data);
-  context.upload(data.pixels_.data(), split.pixels().data(), bytes);
+  data.pixels_ = DeviceBlock(context, bytes, role);
+  if (role == Role::host_data) {
+    std::copy_n(split.pixels().data(), bytes, data.pixels_.as<uint8_t>());
+  } else {
+    context.upload(data.pixels_.data(), split.pixels().data(), bytes);
+  }
   return data;
 }
 

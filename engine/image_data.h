@@ -34,8 +34,12 @@ struct ImageChanges {
 class ImageData {
  public:
   // Copies pixels to the device. `limit` > 0 keeps only the first so many.
+  //
+  // A set that does not fit there can stay in page-locked host memory (Role::host_data): the kernel
+  // that gathers a batch then reads its rows, and no others, over the bus. The order of an epoch, every
+  // bit of a batch and recorded steps are the same; on the CPU the two are one.
   static ImageData from_split(Context& context, const ImageSplit& split, int64_t limit = 0,
-                              const ImageChanges& changes = {});
+                              const ImageChanges& changes = {}, Role role = Role::data);
 
   // Items [offset, offset + count) of a fixed random order of all sprites, so that sets that do not
   // overlap in that range have no image in common.

@@ -55,6 +55,7 @@ struct DataConfig {
   int resolution = 32;                 // sprites: images are resolution x resolution
   int64_t train_samples = 0;           // 0: all there are; sprites: how many of the 737,280
   int64_t test_samples = 0;
+  int64_t device_mb = 0;  // CUDA: larger sets stay in host memory; 0: half of what is free
 };
 
 struct TrainConfig {

@@ -35,6 +35,7 @@ const std::map<std::string, std::string>& other_values() {
       {"data.resolution", "48"},
       {"data.train_samples", "9000000000"},
       {"data.test_samples", "17"},
+      {"data.device_mb", "4096"},
       {"model.kind", "mlp-ae"},
       {"model.hidden", "512,256,64"},
       {"model.encoder", "conv 8 k4 s2 relu, linear 20 tanh"},

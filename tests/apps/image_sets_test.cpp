@@ -5,6 +5,7 @@
 #include "apps/data_report.h"
 #include "tests/apps/png_reader.h"
 #include "tests/apps/program_fixture.h"
+#include "tests/support/device.h"
 #include "tests/support/numpy_samples.h"
 #include "tests/support/picture_samples.h"
 
@@ -159,6 +160,28 @@ TEST_F(ImageSets, SettingsThatDoNotGoWithTheDataAreRefused) {
 TEST_F(ImageSets, SubsetLimitsTheTrainingImages) {
   const Outcome outcome = run(training(cifar_binary(), "run") + Strings{"--subset", "16"});
   EXPECT_NE(outcome.err.find("16 training and 10 test images"), std::string::npos) << outcome.err;
+}
+
+TEST_F(ImageSets, ASetThatTheDeviceHasNoRoomForStaysInHostMemory) {
+  if (!why_no_cuda().empty()) GTEST_SKIP() << why_no_cuda();
+  std::string pixels;
+  for (int i = 0; i < 1200 * 32 * 32; ++i) pixels += static_cast<char>(i * 7 + i / 251);
+  write("x.npy", npy_file("|u1", "(1200, 32, 32)", pixels));
+  const auto train_on_cuda = [&](const std::string& out, const std::string& mebibytes) {
+    Strings arguments = training(path("x.npy"), out);
+    *std::find(arguments.begin(), arguments.end(), "cpu") = "cuda";
+    return run(arguments + Strings{"--max-steps", "5", "--eval-interval", "0", "--sample-interval",
+                                   "0", "--set", "data.device_mb=" + mebibytes});
+  };
+  const std::string note = "the training images, 1.1 MiB, stay in host memory";
+  EXPECT_EQ(train_on_cuda("device", "2").err.find(note), std::string::npos);
+  const Outcome in_host = train_on_cuda("host", "1");
+  EXPECT_NE(in_host.err.find(note), std::string::npos) << in_host.err;
+  const auto weights = [&](const std::string& out) {
+    return read_file_text(path(out + "/checkpoints/latest/model.safetensors"));
+  };
+  EXPECT_FALSE(weights("host").empty());
+  EXPECT_EQ(weights("host"), weights("device"));
 }
 
 TEST_F(ImageSets, DataTellsWhatASetHolds) {
