@@ -13,8 +13,8 @@ namespace {
 // What may change when a run goes on: how long, how often, how much to keep, and where.
 bool may_change(const std::string& key) {
   static const std::set<std::string> keys = {"train.epochs", "train.max_steps", "data.path",
-                                             "data.cache",   "device",          "threads",
-                                             "check_finite", "profile"};
+                                             "data.cache",   "data.device_mb",  "device",
+                                             "threads",      "check_finite",    "profile"};
   return keys.contains(key) || key.starts_with("output.");
 }
 

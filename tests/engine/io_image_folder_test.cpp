@@ -11,12 +11,19 @@
 
 #include "engine/io/hold_out.h"
 #include "engine/io/image_cache.h"
+#include "kernels/parallel.h"
 #include "tests/support/error_of.h"
 #include "tests/support/picture_samples.h"
 #include "tests/support/temp_dir.h"
 
 namespace elbo {
 namespace {
+
+void use_threads([[maybe_unused]] int threads) {
+#ifdef _OPENMP
+  omp_set_num_threads(threads);
+#endif
+}
 
 class ImageFolderTest : public testing::Test {
  protected:
@@ -156,6 +163,25 @@ TEST_F(ImageFolderTest, BrokenFilesAreNamedAndLeftOut) {
   EXPECT_NE(said.find("29.png"), std::string::npos) << "the tenth";
   EXPECT_EQ(said.find("31.png"), std::string::npos) << "the eleventh";
   EXPECT_NE(said.find("and 5 more"), std::string::npos) << said;
+}
+
+TEST_F(ImageFolderTest, ManyFilesOnManyThreadsAreReadAsOnOne) {
+  constexpr int kFiles = 400, kEvery = 80;  // five of them are broken
+  for (int i = 0; i < kFiles; ++i) {
+    const std::string file = png_file(sample_picture(8, 8, 3, i));
+    put("set/class_" + std::to_string(i % 4) + "/" + std::to_string(1000 + i) + ".png",
+        i % kEvery == 7 ? file.substr(0, file.size() / 2) : file);
+  }
+  const int threads = cpu::thread_count();
+  use_threads(1);
+  const ImageSet one = load();
+  use_threads(7);
+  const ImageSet seven = load();
+  use_threads(threads);
+  EXPECT_EQ(one.train.count, 395);
+  EXPECT_NE(said.find("5 of 400 files cannot be read"), std::string::npos) << said;
+  EXPECT_EQ(one.train.file, seven.train.file);
+  EXPECT_EQ(one.train.labels, seven.train.labels);
 }
 
 TEST_F(ImageFolderTest, LabelsStayWithTheirImagesWhereFilesAreBroken) {
