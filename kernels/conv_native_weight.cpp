@@ -27,9 +27,9 @@ void weight_by_rows(const ConvWeightSums& sums, const ConvFunctions& functions, 
   threads > 1 ? cpu::parallel_ranges(items, run, cpu::kParallelThreshold) : run(0, items);
 }
 
-// Sums of each thread's samples, added in order of threads.
-void weight_by_samples(const Exec& exec, const ConvWeightSums& sums, const ConvFunctions& functions,
-                       const ConvGeometry& g) {
+// Sums of each thread's rows of pixels, added in order of threads.
+void weight_by_pixels(const Exec& exec, const ConvWeightSums& sums, const ConvFunctions& functions,
+                      const ConvGeometry& g) {
   const int64_t lanes = functions.lanes, rows = g.features.channels;
   const int64_t columns = g.window.taps() * g.image.channels;
   const int64_t row = (columns + lanes - 1) / lanes * lanes;
@@ -38,12 +38,13 @@ void weight_by_samples(const Exec& exec, const ConvWeightSums& sums, const ConvF
       exec.scratch.data ? static_cast<int64_t>(exec.scratch.bytes / sizeof(float)) : 0;
   ELBO_CHECK(row <= cpu::kConvWorkspace && per_thread <= available, "convolution: ", g.to_string(),
              " needs more scratch than ", exec.scratch.bytes, " bytes");
-  const int64_t threads = std::min(conv_threads(g, per_thread, available), g.batch);
+  const int64_t pixel_rows = g.batch * g.features.height;
+  const int64_t threads = std::min(conv_threads(g, per_thread, available), pixel_rows);
   float* scratch = reinterpret_cast<float*>(exec.scratch.data);
   const auto partial = [&](int64_t t) { return scratch + t * per_thread + cpu::kConvWorkspace; };
   const auto run = [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
-      functions.conv_weight_patches(sums, g.batch * t / threads, g.batch * (t + 1) / threads,
+      functions.conv_weight_patches(sums, pixel_rows * t / threads, pixel_rows * (t + 1) / threads,
                                     scratch + t * per_thread, partial(t));
     }
   };
@@ -78,7 +79,7 @@ void conv_weight_gradient(const Exec& exec, const ConvWeightProduct<float>& p,
   if (g.image.channels % functions.lanes == 0) {
     weight_by_rows(sums, functions, conv_threads(g, 1, cpu::thread_count()));
   } else {
-    weight_by_samples(exec, sums, functions, g);
+    weight_by_pixels(exec, sums, functions, g);
   }
   conv_bias_gradient(exec, p);
 }

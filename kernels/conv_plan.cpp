@@ -9,11 +9,13 @@
 #include "kernels/error.h"
 
 namespace elbo {
+
+#ifdef ELBO_HAS_ONEDNN
 namespace {
 
 enum class Library : int { automatic, native, onednn };
 
-// ELBO_CONV=native or onednn, for tests and measurements.
+// ELBO_CONV=native or onednn, for tests and measurements. Builds without oneDNN have no choice.
 Library forced_library() {
   static const Library library = [] {
     const char* wanted = std::getenv("ELBO_CONV");
@@ -41,7 +43,11 @@ bool prefers_onednn(const ConvProduct<float>& p) {
   if (native::takes_thin(p))
     return false;  // lanes full of pixels, not 3 of 16: 2.5 to 3 times as fast
   if (g.weight_size() >= kLargeWeight) return false;
-  if (p.towards == ConvTowards::image) return true;  // up to 1.15 (d1's t3), level for the others
+  if (p.towards == ConvTowards::image) {
+    // Up to 1.15 (d1's t3), but where sums are short the pass that undoes an activation outweighs them:
+    // 1.3 (data gradient of d2's out).
+    return !p.input || g.features.channels > cpu::kThinChannels;
+  }
   // One strip of columns over a deep patch: 1.05 to 1.13 (d1's c2, data gradients of t3 and d2's t4).
   if (g.features.channels <= 32) return g.image.channels < 16;
   return g.features.channels <
@@ -67,6 +73,7 @@ bool wants_onednn(const P& product) {
 }
 
 }  // namespace
+#endif
 
 void convolve_on_cpu(const Exec& exec, const ConvProduct<float>& p) {
 #ifdef ELBO_HAS_ONEDNN

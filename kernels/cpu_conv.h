@@ -124,7 +124,8 @@ struct ConvWeightSums {
   /* Row r of the window, rows [row_begin, row_end) of features.channels. */                       \
   /* image.channels % kLanes == 0. */                                                              \
   void conv_weight_row(const ConvWeightSums& conv, int64_t r, int64_t row_begin, int64_t row_end); \
-  /* Samples [begin, end) into partial[features.channels][columns, whole vectors]. */              \
+  /* Rows [begin, end) of the features of all samples, into partial[features.channels][columns, */ \
+  /* whole vectors]. */                                                                            \
   void conv_weight_patches(const ConvWeightSums& conv, int64_t begin, int64_t end,                 \
                            float* workspace, float* partial);
 

@@ -126,17 +126,15 @@ void conv_weight_patches(const ConvWeightSums& conv, int64_t begin, int64_t end,
   }
   ConvPairOperands operands{conv.features, workspace, pairs.features, pairs.image, 0, partial,
                             row,           true};
-  for (int64_t b = begin; b < end; ++b) {
+  for (int64_t i = begin; i < end; ++i) {
+    const int64_t b = i / features.height, u = i % features.height;
     const float* sample = conv.image + b * image.height * image.width * image.channels;
-    for (int64_t u = 0; u < features.height; ++u) {
-      for (int64_t v = 0; v < features.width; ++v) {
-        gather_patch(conv, sample, u, v, workspace + operands.count * row);
-        const int64_t pixel = (b * features.height + u) * features.width + v;
-        pairs.features[operands.count] = pixel * features.channels;
-        if (++operands.count < most) continue;
-        multiply_pairs(operands, features.channels, row);
-        operands.count = 0;
-      }
+    for (int64_t v = 0; v < features.width; ++v) {
+      gather_patch(conv, sample, u, v, workspace + operands.count * row);
+      pairs.features[operands.count] = (i * features.width + v) * features.channels;
+      if (++operands.count < most) continue;
+      multiply_pairs(operands, features.channels, row);
+      operands.count = 0;
     }
   }
   if (operands.count > 0) multiply_pairs(operands, features.channels, row);
