@@ -1,5 +1,5 @@
-// oneDNN's own convolutions and nothing else: what conv_bench compares with. NHWC activations, the weight in
-// the layout that the primitive likes best, reordered beforehand and not timed.
+// oneDNN's own convolutions and nothing else: what conv_bench compares with. NHWC activations, the
+// weight in the layout that the primitive likes best, reordered beforehand and not timed.
 #pragma once
 
 #include <memory>

@@ -1,18 +1,19 @@
-// Convolutions of image models on the CPU: oneDNN's own primitives, our two implementations, and the one of
-// them that kernels/conv_plan.cpp chooses.
+// Convolutions of image models on the CPU: oneDNN's own primitives, our two implementations, and
+// the one of them that kernels/conv_plan.cpp chooses.
 //
 //   GOMP_SPINCOUNT=1000 conv_bench [--model d1] [--batch 64] [--rounds 25] [--out FILE] [--smoke]
 //
 // Columns, medians in microseconds, measured in turns:
-//   bare     oneDNN's primitive alone, its weight reordered beforehand: deconvolution for forward of a
-//            transposed convolution, else convolution and its gradients
-//   onednn   the layer through oneDNN: with the reorder of the weight, bias, activation and its undoing
+//   bare     oneDNN's primitive alone, its weight reordered beforehand: deconvolution for forward
+//            of a transposed convolution, else convolution and its gradients
+//   onednn   the layer through oneDNN: with the reorder of the weight, bias, activation and what
+//            undoes it
 //   native   the layer by our own kernels
 //   ours     the layer through kernels/conv2d.h
 //   bare/    bare over ours, median of the rounds
-// for sums alone ("plain"), and with what a layer of a network adds ("fused": bias and ReLU forward; the
-// input's ReLU undone, with its bias gradient, in data gradients). On a busy machine set
-// OMP_NUM_THREADS=1: the clock then is the thread's own CPU time.
+// for sums alone ("plain"), and with what a layer of a network adds ("fused": bias and ReLU
+// forward; the input's ReLU undone, with its bias gradient, in data gradients). On a busy machine
+// set OMP_NUM_THREADS=1: the clock then is the thread's own CPU time.
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>

@@ -2,7 +2,8 @@
 //
 //   c1  28x28 pictures, 128 to 1024 channels, kernels 4 and 3, stride 2 (pythae's MNIST benchmark)
 //   c2  32x32 pictures, 32-64-128 channels, kernels 4, stride 2
-//   d1  64x64 pictures, 32-32-64-64 channels, kernels 4, stride 2 (Burgess et al. 2018, arXiv:1804.03599)
+//   d1  64x64 pictures, 32-32-64-64 channels, kernels 4, stride 2 (Burgess et al. 2018,
+//       arXiv:1804.03599)
 //   d2  64x64 pictures, 32 to 512 channels, kernels 3, stride 2 (PyTorch-VAE's VanillaVAE)
 #pragma once
 

@@ -1,6 +1,6 @@
 // The bodies behind kernels/conv2d.h, one namespace per library. Private to kernels/: callers use
-// conv2d.h, whose dispatcher has checked the operands and taken out the empty cases, so here extents
-// are positive and pointers are set.
+// conv2d.h, whose dispatcher has checked the operands and taken out the empty cases, so here
+// extents are positive and pointers are set.
 //
 // The six functions of conv2d.h are three: towards the features (forward of conv2d, gradient of
 // conv_transpose2d's x), towards the image (the other two), and the gradient of the weight.
@@ -62,8 +62,8 @@ struct ConvWeightProduct {
 void check_conv_geometry(const char* op, const ConvGeometry& geometry);
 void check_conv_operand(const Exec& exec, const char* op, const char* name, const void* data);
 
-// For backends whose products do nothing but multiply: what ConvProduct asks for behind them, the sums
-// being in product.out. T is float or double.
+// For backends whose products do nothing but multiply: what ConvProduct asks for behind them, the
+// sums being in product.out. T is float or double.
 template <class T>
 void finish_convolution(const Exec& exec, const ConvProduct<T>& product);
 template <class T>
@@ -104,7 +104,8 @@ bool conv_weight_gradient(const Exec& exec, const ConvWeightProduct<float>& prod
 }  // namespace onednn
 #endif
 
-// The one of these that is fastest (conv_plan.cpp), or the one that ELBO_CONV=native|onednn asks for.
+// The one of these that is fastest (conv_plan.cpp), or the one that ELBO_CONV=native|onednn asks
+// for.
 void convolve_on_cpu(const Exec& exec, const ConvProduct<float>& product);
 void convolve_on_cpu(const Exec& exec, const ConvProduct<double>& product);
 void weight_gradient_on_cpu(const Exec& exec, const ConvWeightProduct<float>& product);

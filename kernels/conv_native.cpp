@@ -36,9 +36,9 @@ ConvAxis features_axis(int64_t features, int64_t kernel, int64_t stride, int64_t
           .weight_step = 1};
 }
 
-// Pixels phase + u stride of the image. Tap r of the window meets them if r dilation = phase + padding
-// modulo stride: every period-th from the first. Taps are taken backwards, so that the features that they
-// read lie in order of memory.
+// Pixels phase + u stride of the image. Tap r of the window meets them if r dilation = phase +
+// padding modulo stride: every period-th from the first. Taps are taken backwards, so that the
+// features that they read lie in order of memory.
 ConvAxis image_axis(int64_t image, int64_t kernel, int64_t stride, int64_t padding,
                     int64_t dilation, int64_t phase) {
   const int64_t common = std::gcd(dilation, stride), period = stride / common;

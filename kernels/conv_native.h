@@ -1,5 +1,5 @@
-// What the files conv_native*.cpp share: phases, threads, scratch, and the vector unit's functions. Private
-// to them.
+// What the files conv_native*.cpp share: phases, threads, scratch, and the vector unit's functions.
+// Private to them.
 #pragma once
 
 #include <algorithm>
@@ -47,8 +47,8 @@ struct ConvUnits {
         parts(batch % threads == 0 || batch >= 8 * threads ? 1 : threads),
         threads(threads) {}
 
-  // Calls f(sample_begin, sample_end, part) for what `thread` is to do, up to `group` whole samples at
-  // a time.
+  // Calls f(sample_begin, sample_end, part) for what `thread` is to do, up to `group` whole samples
+  // at a time.
   template <class F>
   void for_each(int64_t thread, int64_t group, F&& f) const {
     const int64_t units = batch * parts;

@@ -10,8 +10,8 @@ using cpu::ConvAxis, cpu::ConvPart, cpu::ConvPhase, cpu::ConvPlanes, cpu::ConvSu
 
 int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
-// Over all phases that have taps: the input coordinates that output rows or columns [begin, end) read, a
-// number of columns being rounded up to whole vectors.
+// Over all phases that have taps: the input coordinates that output rows or columns [begin, end)
+// read, a number of columns being rounded up to whole vectors.
 struct Reach {
   int64_t begin = 0, end = 0;
 
@@ -92,8 +92,8 @@ class ThinSums {
   }
   int64_t floats(int64_t rows) const { return plane(rows) * sums_.in_size.channels + lanes(); }
 
-  // Of planes that `rows` rows of all phases read. An odd number of lines, or channels would share few sets
-  // of the L1 cache.
+  // Of planes that `rows` rows of all phases read. An odd number of lines, or channels would share
+  // few sets of the L1 cache.
   int64_t plane(int64_t rows) const {
     const Reach reach = reach_of(0, rows);
     return round_up((reach.end - reach.begin) * row_, 16) | 16;

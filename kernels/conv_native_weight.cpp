@@ -10,8 +10,8 @@ namespace {
 
 using cpu::ConvWeightSums;
 
-// Every element of dweight is one thread's, so nothing has to be added up behind them. Items are rows of the
-// window, or parts of the feature channels of one.
+// Every element of dweight is one thread's, so nothing has to be added up behind them. Items are
+// rows of the window, or parts of the feature channels of one.
 void weight_by_rows(const ConvWeightSums& sums, const ConvFunctions& functions, int64_t threads) {
   const int64_t rows = sums.features_size.channels;
   constexpr int64_t kLeastRows = 12;  // of a part, one tile

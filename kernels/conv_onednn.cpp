@@ -1,15 +1,16 @@
 // Convolutions by oneDNN, versions 2 and 3. Which calls come here says conv_plan.cpp.
 //
-// Reading guide. Three primitives serve both ops: convolution forward (towards the features), its backward
-// data (towards the image) and its backward weights. A Plan holds one, the reorder of the weight, and
-// memory objects whose pointers are set at each execution. Start at convolve().
+// Reading guide. Three primitives serve both ops: convolution forward (towards the features), its
+// backward data (towards the image) and its backward weights. A Plan holds one, the reorder of the
+// weight, and memory objects whose pointers are set at each execution. Start at convolve().
 //
-// Activations are NHWC. The primitive chooses the layout of its weight, and ours is reordered once per call:
-// with a given layout ("ohwi") version 2 falls back to its reference loops, a thousand times slower. A
-// plan whose implementation is "ref" all the same (dilations) is not used: convolve() returns false.
+// Activations are NHWC. The primitive chooses the layout of its weight, and ours is reordered once
+// per call: with a given layout ("ohwi") version 2 falls back to its reference loops, a thousand
+// times slower. A plan whose implementation is "ref" all the same (dilations) is not used:
+// convolve() returns false.
 //
-// What oneDNN has and we do not use: ReLU as a post-op, which maps NaN to 0 and would hide a broken input
-// from every check behind it; sums into what backward data writes, which version 2 lacks.
+// What oneDNN has and we do not use: ReLU as a post-op, which maps NaN to 0 and would hide a broken
+// input from every check behind it; sums into what backward data writes, which version 2 lacks.
 #ifdef ELBO_HAS_ONEDNN
 
 #include <algorithm>
@@ -186,8 +187,8 @@ void set_pointer(const memory& object, const void* data, const PlanKey& key) {
         "dnnl_memory_set_data_handle", key);
 }
 
-// The block is shared: a plan uses it during a call only. Setting the pointer of a weight whose channels
-// are padded also clears the padding, so it is done here and not at every call.
+// The block is shared: a plan uses it during a call only. Setting the pointer of a weight whose
+// channels are padded also clears the padding, so it is done here and not at every call.
 void place(const Plan& plan, void* block, const PlanKey& key) {
   if (!plan.primitive) return;
   set_pointer(plan.weight, block, key);

@@ -1,21 +1,24 @@
 // Convolutions on the CPU in code of our own: fp32, NHWC, any geometry, either direction, with what
 // follows the sums done while they are in registers or the L1 cache.
 //
-// Method    Output pixels are dealt with by phases: those whose window meets the same taps. Towards the
-//           features there is one; towards the image, with stride s, pixels y = p + s u form s phases
-//           per axis, each a convolution of stride 1 over the features with every s-th tap, so that
-//           nothing is inserted, scattered or multiplied by zero (Dumoulin & Visin 2016, 4.6).
-//           - wide: an implicit matrix product, rows = output pixels, inner = taps x input channels,
-//             columns = output channels. The weight is packed once per call into strips of two
-//             vectors; a block of pixels is gathered into a matrix of patches in the L2 cache.
+// Method    Output pixels are dealt with by phases: those whose window meets the same taps. Towards
+//           the features there is one; towards the image, with stride s, pixels y = p + s u form s
+//           phases per axis, each a convolution of stride 1 over the features with every s-th tap,
+//           so that nothing is inserted, scattered or multiplied by zero (Dumoulin & Visin, 4.6).
+//           - wide: a matrix product, rows = output pixels, inner = taps x input channels, columns
+//             = output channels, by tiles of up to 12 rows and two vectors of columns. Pixels are
+//             grouped by which of their taps lie inside of the input, so none reads padding. Runs
+//             of pixels along a row read the input where it is; others are gathered into patches
+//             in the L2 cache. The weight is packed once per call.
 //           - thin: of up to kThinChannels output channels, pixels lie in the lanes instead. The
 //             input is transposed into planes, a tap is a shifted plane, weights are broadcast.
-//           - weight gradient: a product over the pixel pairs that taps connect, both operands read where
-//             they are; with image channels that fill no vectors over gathered patches.
+//           - weight gradient: a product over the pixel pairs that taps connect, both operands read
+//             where they are; with image channels that fill no vectors over gathered patches.
 // Numerics  sums in an order that depends on geometry and thread count only; fused multiply-adds
 //           where the machine has them
-// Scratch   conv_scratch_floats() per thread and the packed weight; columns are done in groups where
-//           it does not fit
+// Scratch   kConvWorkspace floats per thread, and the packed weight: columns are done in groups
+//           where it does not fit
+// Source    Dumoulin & Visin 2016, arXiv:1603.07285
 #pragma once
 
 #include <cstddef>
@@ -73,14 +76,15 @@ struct ConvPart {
   const float* packed;         // the phase's weights of these columns
   float* workspace;            // kConvWorkspace floats
   float* sums;                 // ConvFinish::undo: [col_end - col_begin], added to; may be null
-  // Thin sums: where in the planes, from a pixel's tap (0, 0), each row of `packed` is multiplied with.
+  // Thin sums: where in the planes, from a pixel's tap (0, 0), each row of `packed` is multiplied
+  // with.
   const int64_t* step_offsets = nullptr;
   int64_t steps = 0;
 };
 
-// Rows [y_begin, y_begin + rows) of one sample of the input as planes, one per channel: pixel (y, x) of
-// channel c is at data[c plane + (y - y_begin) row + x - x_begin], zero outside of the input. The columns
-// outside are cleared beforehand, once for all samples.
+// Rows [y_begin, y_begin + rows) of one sample of the input as planes, one per channel: pixel (y,
+// x) of channel c is at data[c plane + (y - y_begin) row + x - x_begin], zero outside of the input.
+// The columns outside are cleared beforehand, once for all samples.
 struct ConvPlanes {
   int64_t y_begin, rows, x_begin, row, plane;
   float* data;

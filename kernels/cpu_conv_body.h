@@ -1,5 +1,5 @@
-// The loops of kernels/cpu_conv.h: what one thread does. Compiled once per vector unit, on the terms of
-// kernels/cpu_product_body.h: no library, no lambdas.
+// The loops of kernels/cpu_conv.h: what one thread does. Compiled once per vector unit, on the
+// terms of kernels/cpu_product_body.h: no library, no lambdas.
 //
 // Start at convolve_part() below for wide sums, at convolve_thin_part() in cpu_conv_thin.h for thin
 // ones and at the end of cpu_conv_weight.h for gradients of the weight.
@@ -104,8 +104,8 @@ inline void convolve_patches(const ConvSums& conv, const ConvPart& part, const C
   }
 }
 
-// What of the taps that `window` holds fits into a row of patches goes at a time: all, or columns of one row
-// of the window, or channels of one tap.
+// What of the taps that `window` holds fits into a row of patches goes at a time: all, or columns
+// of one row of the window, or channels of one tap.
 inline void convolve_pixels(const ConvSums& conv, const ConvPart& part, const ConvTaps& h,
                             const ConvTaps& w, ConvPixels& pixels, ConvStrip& strip) {
   const int64_t channels = conv.in_size.channels;

@@ -1,8 +1,8 @@
 // What follows the sums of kernels/cpu_conv.h, tile by tile.
 // Part of kernels/cpu_conv_body.h, and like it included in the namespace of a vector unit.
 
-// Rows of a tile and where they go: `width` columns from `col` of each pixel. Functions compute whole
-// strips, so that their loops are whole vectors, and store `width` columns.
+// Rows of a tile and where they go: `width` columns from `col` of each pixel. Functions compute
+// whole strips, so that their loops are whole vectors, and store `width` columns.
 struct ConvTile {
   const float* sums;
   int64_t sums_row;

@@ -68,8 +68,8 @@ inline void clear_floats(float* to, int64_t n) {
   if (n - i >= 1) to[i] = 0;
 }
 
-// Taps by channels that a block of patches holds, of those that its pixels all have: rows [r_begin, r_end) of
-// the window by columns [s_begin, s_end) by channels.
+// Taps by channels that a block of patches holds, of those that its pixels all have: rows [r_begin,
+// r_end) of the window by columns [s_begin, s_end) by channels.
 struct ConvSteps {
   int64_t r_begin, r_end, s_begin, s_end, c_begin, c_end;
   bool first, last;  // of all that the pixels have

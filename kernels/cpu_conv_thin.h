@@ -7,8 +7,8 @@ inline constexpr int kThinVectors = (kLanes == 16 ? 12 : 6) / Channels < 8
                                         ? (kLanes == 16 ? 12 : 6) / Channels
                                         : 8;
 
-// Transposed by blocks of kLanes pixels and four channels. The last block may reach past the end of the row
-// and leave rubbish there, which is then cleared.
+// Transposed by blocks of kLanes pixels and four channels. The last block may reach past the end of
+// the row and leave rubbish there, which is then cleared.
 inline void make_plane_row(const ConvSums& conv, const float* from, const ConvPlanes& planes,
                            float* to) {
   const int64_t width = conv.in_size.width, channels = conv.in_size.channels;

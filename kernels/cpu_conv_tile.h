@@ -1,8 +1,8 @@
 // The tiles of kernels/cpu_conv.h: the loops in which the time goes.
 // Part of kernels/cpu_conv_body.h, and like it included in the namespace of a vector unit.
 
-// sums[r] = start[r] + a[r] b over `segments` runs of `length` steps, for rows of packed weights b that are
-// kConvStrip long.
+// sums[r] = start[r] + a[r] b over `segments` runs of `length` steps, for rows of packed weights b
+// that are kConvStrip long.
 struct ConvTileOperands {
   const float* a;
   int64_t a_row, a_segment;  // from one row, and one run, to the next

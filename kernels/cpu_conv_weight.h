@@ -28,8 +28,8 @@ inline void multiply_pairs(const ConvPairOperands& operands, int64_t rows, int64
   }
 }
 
-// Pairs of the feature pixels [h.first, h.last) x [w.first, w.last) of all samples and the image pixels
-// that tap (h.begin, w.begin) leads to; from there on, `width` columns.
+// Pairs of the feature pixels [h.first, h.last) x [w.first, w.last) of all samples and the image
+// pixels that tap (h.begin, w.begin) leads to; from there on, `width` columns.
 inline void add_pairs(const ConvWeightSums& conv, const ConvTaps& h, const ConvTaps& w,
                       int64_t row_begin, int64_t rows, int64_t width) {
   const ConvSide &image = conv.image_size, &features = conv.features_size;

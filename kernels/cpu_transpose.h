@@ -1,5 +1,5 @@
-// Loads, stores and transposes of vectors, over what cpu_vector_{baseline,avx2,avx512}.h define. Included
-// after one of them in the namespace of a vector unit.
+// Loads, stores and transposes of vectors, over what cpu_vector_{baseline,avx2,avx512}.h define.
+// Included after one of them in the namespace of a vector unit.
 
 inline Vector load(const float* p) {
   Vector v;

@@ -1,5 +1,5 @@
-// Vectors for any machine: 4 floats, SSE2 on x86-64 and NEON on aarch64. Included in the namespace of the vector unit,
-// which defines kLanes.
+// Vectors for any machine: 4 floats, SSE2 on x86-64 and NEON on aarch64. Included in the namespace
+// of the vector unit, which defines kLanes.
 
 using Vector = float __attribute__((vector_size(4 * kLanes)));
 

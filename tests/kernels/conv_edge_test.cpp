@@ -1,5 +1,6 @@
-// Convolutions at the edges of what they accept: empty batches, single pixels, windows larger than the image
-// or with gaps between them, and broken calls; and what rides on the sums in either direction.
+// Convolutions at the edges of what they accept: empty batches, single pixels, windows larger than
+// the image or with gaps between them, and broken calls; and what rides on the sums in either
+// direction.
 #include "kernels/error.h"
 #include "tests/kernels/conv_fixture.h"
 #include "tests/support/error_of.h"

@@ -1,5 +1,6 @@
-// Convolutions on the CPU by every implementation: our kernels on each vector unit, and oneDNN, against the
-// oracle at widths, depths and sizes where their paths change, and on the layers of image models.
+// Convolutions on the CPU by every implementation: our kernels on each vector unit, and oneDNN,
+// against the oracle at widths, depths and sizes where their paths change, and on the layers of
+// image models.
 #include <cstdlib>
 
 #include "bench/conv_layers.h"
@@ -51,9 +52,9 @@ void expect_sums(const ConvGeometry& g, GradMode mode, Convolve convolve, Gradie
   oracle::expect_near(dweight, want, name + " dW");
 }
 
-// Around strips of 32 columns, tiles of 12 and blocks of 48 pixels, patches deeper than 1024 and columns
-// beyond 512, a weight of more than a megabyte; thin sums with rows that fill vectors and rows that do not, and
-// planes too large for their work space.
+// Around strips of 32 columns, tiles of 12 and blocks of 48 pixels, patches deeper than 1024 and
+// columns beyond 512, a weight of more than a megabyte; thin sums with rows that fill vectors and
+// rows that do not, and planes too large for their work space.
 std::vector<ConvGeometry> path_cases() {
   const ConvWindow k3 = ConvWindow::square(3, 1, 1), k4 = ConvWindow::square(4, 2, 1);
   const ConvWindow k1 = ConvWindow::square(1);
@@ -157,7 +158,8 @@ TEST_P(CpuConvTest, SaysThatScratchIsMissing) {
 class CpuConvLayersTest : public ConvTest {};
 INSTANTIATE_TEST_SUITE_P(Cpu, CpuConvLayersTest, testing::Values(Device::cpu), device_name);
 
-// What ever serves a call, it is not the reference loops of oneDNN: those take a thousand times as long.
+// What ever serves a call, it is not the reference loops of oneDNN: those take a thousand times as
+// long.
 TEST_P(CpuConvLayersTest, NothingIsServedByReferenceLoops) {
   std::vector<ConvCase> cases = oracle::random_conv_cases(2024, 320);
   for (const ConvLayer& layer : conv_layers(2)) cases.push_back({layer.geometry, layer.transpose});
