@@ -162,7 +162,7 @@ INSTANTIATE_TEST_SUITE_P(Cpu, CpuConvLayersTest, testing::Values(Device::cpu), d
 // long.
 TEST_P(CpuConvLayersTest, NothingIsServedByReferenceLoops) {
   std::vector<ConvCase> cases = oracle::random_conv_cases(2024, 320);
-  for (const ConvLayer& layer : conv_layers(2)) cases.push_back({layer.geometry, layer.transpose});
+  for (const ConvLayer& layer : conv_layers(1)) cases.push_back({layer.geometry, layer.transpose});
   for (const ConvCase& c : cases) {
     if (c.geometry.batch == 0) continue;
     const std::vector<float> x(c.x_count(), 0.5f), dy(c.y_count(), 0.25f);
@@ -209,7 +209,7 @@ TEST_P(CpuConvLayersTest, ConvolutionAndTransposeAreAdjoint) {
 
 TEST_P(CpuConvLayersTest, RepetitionGivesTheSameBits) {
   for (const ConvLayer& layer : conv_layers(3)) {
-    if (layer.model != "d1" && layer.name != "c4") continue;
+    if (layer.model != "d1" && layer.model + layer.name != "d2c4") continue;
     const ConvCase c{layer.geometry, layer.transpose};
     Numbers numbers(22);
     const auto x = numbers(c.x_count()), dy = numbers(c.y_count());

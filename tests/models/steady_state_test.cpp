@@ -78,7 +78,7 @@ TEST(SteadyState, ATrainingStepAllocatesNothing) {
 // A wide and a thin layer, both ways, through each library that serves them.
 TEST(SteadyState, ConvolutionsAllocateNothing) {
   if (!ELBO_OWN_HEAP) GTEST_SKIP() << "the sanitizer owns the heap";
-  Context context;
+  Context context({Device::cpu, 0, "asked for"});
   const ConvWindow window = ConvWindow::square(4, 2, 1);
   for (const int64_t channels : {3, 16, 48}) {
     const ConvGeometry g = conv2d_geometry(4, {16, 16, channels}, 40, window);
