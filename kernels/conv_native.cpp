@@ -9,7 +9,7 @@
 
 namespace elbo::native {
 
-using cpu::ConvAxis, cpu::ConvPart, cpu::ConvPhase, cpu::ConvPlanes, cpu::ConvSums;
+using cpu::ConvAxis, cpu::ConvPart, cpu::ConvPhase, cpu::ConvSums;
 
 namespace {
 
@@ -104,7 +104,7 @@ class WideSums {
   void convolve(int64_t thread) const {
     const ConvUnits units(product_.geometry.batch, scratch_.threads);
     float* column_sums = product_.input ? scratch_.sums(thread) : nullptr;
-    if (column_sums) std::fill_n(column_sums, col_end_ - col_begin_, 0.0f);
+    if (column_sums) scratch_.clear_sums(thread);
     units.for_each(thread, group_, [&](int64_t begin, int64_t end, int64_t unit) {
       const float* packed = scratch_.packed();
       for (int64_t i = 0; i < phases_.count(); ++i) {

@@ -66,10 +66,11 @@ struct ConvUnits {
 struct ConvScratch {
   float* data;
   int64_t threads, packed_floats;
-  static constexpr int64_t kPerThread = cpu::kConvWorkspace + cpu::kConvCols;
+  static constexpr int64_t kPerThread = cpu::kConvWorkspace + 2 * cpu::kConvCols;
 
   float* workspace(int64_t thread) const { return data + thread * kPerThread; }
   float* sums(int64_t thread) const { return workspace(thread) + cpu::kConvWorkspace; }
+  void clear_sums(int64_t thread) const { std::fill_n(sums(thread), 2 * cpu::kConvCols, 0.0f); }
   float* packed() const { return data + threads * kPerThread; }
 };
 

@@ -108,7 +108,7 @@ class ThinSums {
   void convolve(int64_t thread) const {
     const ConvUnits units(product_.geometry.batch, scratch_.threads);
     float* column_sums = product_.input ? scratch_.sums(thread) : nullptr;
-    if (column_sums) std::fill_n(column_sums, product_.out_channels(), 0.0f);
+    if (column_sums) scratch_.clear_sums(thread);
     std::fill_n(scratch_.workspace(thread), floats(step_), 0.0f);
     units.for_each(thread, 1, [&](int64_t sample, int64_t, int64_t unit) {
       const int64_t end = units.row(rows_, unit + 1);

@@ -75,7 +75,8 @@ struct ConvPart {
   int64_t col_begin, col_end;  // output channels
   const float* packed;         // the phase's weights of these columns
   float* workspace;            // kConvWorkspace floats
-  float* sums;                 // ConvFinish::undo: [col_end - col_begin], added to; may be null
+  // ConvFinish::undo: column sums, added to, and their compensation kConvCols behind; may be null.
+  float* sums;
   // Thin sums: where in the planes, from a pixel's tap (0, 0), each row of `packed` is multiplied
   // with.
   const int64_t* step_offsets = nullptr;

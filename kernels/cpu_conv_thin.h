@@ -105,9 +105,11 @@ void finish_thin_line(const ConvSums& conv, float* line, int64_t at, int64_t cou
   } else if (finish.undo) {
     if (finish.kept) gather_line<Channels>(finish.kept + at, count, step, other);
     for (int j = 0; j < kLine; ++j) line[j] = activate_backward<A>(other[j], line[j]);
-    for (int64_t i = 0; column_sums && i < count; ++i) {
-      for (int n = 0; n < Channels; ++n) column_sums[n] += line[i * Channels + n];
+    float sums[Channels] = {};
+    for (int64_t i = 0; i < count; ++i) {
+      for (int n = 0; n < Channels; ++n) sums[n] += line[i * Channels + n];
     }
+    if (column_sums) add_column_sums(sums, Channels, column_sums);
   } else {
     if (finish.pre) scatter_line<Channels>(line, count, step, finish.pre + at);
     for (int j = 0; j < kLine; ++j) line[j] = activate<A>(line[j]);
