@@ -9,9 +9,6 @@
 #include "kernels/error.h"
 #include "kernels/linear_backends.h"
 #include "kernels/sums.h"
-#ifdef ELBO_HAS_CUDA
-#include "kernels/tensor_conv.h"
-#endif
 
 namespace elbo {
 namespace {
@@ -39,7 +36,7 @@ void convolve(const Exec& exec, const ConvProduct<T>& product) {
     if (!exec.on_cuda()) return convolve_on_cpu(exec, product);
   }
 #ifdef ELBO_HAS_CUDA
-  if constexpr (!std::is_same_v<T, double>) return tensor_core::convolve(exec, product);
+  if constexpr (!std::is_same_v<T, double>) return cuda::convolve(exec, product);
 #endif
   throw_error(ErrorCode::failure, "no convolution on this device: ", product.geometry.to_string());
 }
@@ -50,7 +47,7 @@ void weight_gradient(const Exec& exec, const ConvWeightProduct<T>& product) {
     if (!exec.on_cuda()) return weight_gradient_on_cpu(exec, product);
   }
 #ifdef ELBO_HAS_CUDA
-  if constexpr (!std::is_same_v<T, double>) return tensor_core::conv_weight_gradient(exec, product);
+  if constexpr (!std::is_same_v<T, double>) return cuda::conv_weight_gradient(exec, product);
 #endif
   throw_error(ErrorCode::failure, "no convolution on this device: ", product.geometry.to_string());
 }

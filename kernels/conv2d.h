@@ -13,7 +13,9 @@
 // Gradient  dy is the gradient at the pre-activation; `input` undoes the activation that made x in the
 //           same pass as dx, as in kernels/linear.h, whose struct it is. GradMode::add adds to what the
 //           buffer holds; dx with `input` must be GradMode::write.
-// Work      one product each, nothing is inserted or scattered: every output is written once.
+// Work      one product each, nothing is inserted or scattered: every output is written once. On CUDA
+//           by our own kernels, or where exec.product_kernels and the channels say so, by cuDNN's
+//           deterministic ones with passes for bias and activation behind them.
 // Numerics  fp32 sums in an order that depends on geometry and thread count only; on CUDA operands are
 //           rounded to TF32 first only if exec.products says so, or are bf16, with fp32 biases and
 //           weight gradients. The double overloads run plain loops and are the oracle of the tests.

@@ -110,4 +110,32 @@ void convolve_on_cpu(const Exec& exec, const ConvProduct<float>& product);
 void convolve_on_cpu(const Exec& exec, const ConvProduct<double>& product);
 void weight_gradient_on_cpu(const Exec& exec, const ConvWeightProduct<float>& product);
 void weight_gradient_on_cpu(const Exec& exec, const ConvWeightProduct<double>& product);
+#ifdef ELBO_HAS_CUDA
+namespace cuda {  // chooses between cuDNN and our own kernels; T is float or bf16
+
+template <class T>
+void convolve(const Exec& exec, const ConvProduct<T>& product);
+template <class T>
+void conv_weight_gradient(const Exec& exec, const ConvWeightProduct<T>& product);
+
+// Whether products of this geometry are the library's, as far as it has an algorithm for them.
+template <class T>
+bool conv_prefers_library(const Exec& exec, const ConvGeometry& geometry);
+
+}  // namespace cuda
+#endif
+
+#ifdef ELBO_HAS_CUDNN
+namespace cudnn {
+
+CudnnConv* create();
+void destroy(CudnnConv* convolutions) noexcept;
+std::vector<std::string> describe(const CudnnConv& convolutions);
+
+// False, with nothing done, where the library has no deterministic algorithm that fits into scratch.
+bool convolve(const Exec& exec, const ConvProduct<float>& product);
+bool conv_weight_gradient(const Exec& exec, const ConvWeightProduct<float>& product);
+
+}  // namespace cudnn
+#endif
 }  // namespace elbo

@@ -19,12 +19,13 @@ const ImageSize& output_size(const ConvGeometry& geometry, ConvTowards towards) 
 }
 
 template <class T>
-bool is_fused([[maybe_unused]] const Exec& exec) {
+bool is_fused([[maybe_unused]] const Exec& exec, [[maybe_unused]] const ConvGeometry& geometry) {
 #ifdef ELBO_HAS_CUDA
-  return exec.on_cuda() && !std::is_same_v<T, double>;
-#else
-  return false;
+  if constexpr (!std::is_same_v<T, double>) {
+    return exec.on_cuda() && !cuda::conv_prefers_library<T>(exec, geometry);
+  }
 #endif
+  return false;
 }
 
 template <class T, class Target>
@@ -70,7 +71,7 @@ void run(const Exec& exec, const char* op, ConvTowards towards,
   ELBO_CHECK(args.loss_weight.values, op, ": the weight of the loss is null");
 #ifdef ELBO_HAS_CUDA
   if constexpr (!std::is_same_v<T, double>) {
-    if (is_fused<T>(exec)) return tensor_core::conv_likelihood(exec, towards, args);
+    if (is_fused<T>(exec, args.geometry)) return tensor_core::conv_likelihood(exec, towards, args);
   }
 #endif
   convolution_then_likelihood(exec, towards, args);
@@ -80,7 +81,7 @@ template <class T>
 int64_t parts([[maybe_unused]] const Exec& exec, [[maybe_unused]] ConvTowards towards,
               [[maybe_unused]] const ConvGeometry& geometry) {
 #ifdef ELBO_HAS_CUDA
-  if (is_fused<T>(exec)) return tensor_core::conv_likelihood_parts(geometry, towards);
+  if (is_fused<T>(exec, geometry)) return tensor_core::conv_likelihood_parts(geometry, towards);
 #endif
   return 1;
 }

@@ -19,8 +19,9 @@ using Stream = CUstream_st*;
 // and uses the tensor cores; sums stay fp32. The CPU knows fp32 only.
 enum class ProductPrecision : int { fp32, tf32 };
 
-// Which kernels compute those that both can on CUDA: the library's, or ours on tensor cores (tf32 only;
-// matrices of bf16 always use ours). automatic goes by the batch, see linear_uses_tensor_cores().
+// Which kernels compute those that both can on CUDA: the library's, or ours (matrices of fp32 on tensor
+// cores only, that is with tf32; those of bf16 always use ours). automatic goes by the batch of a linear
+// layer, see linear_uses_tensor_cores(), and by the channels of a convolution (conv_cuda.cpp).
 enum class ProductKernels : int { automatic, vendor, own };
 
 struct GemmHandles;  // vendor handles and cached primitives, see kernels/gemm.h

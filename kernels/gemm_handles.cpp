@@ -13,6 +13,9 @@ GemmHandles* create_gemm_handles(Device device) {
   if (device == Device::cuda) {
 #ifdef ELBO_HAS_CUDA
     handles->cuda = cublaslt::create();
+#ifdef ELBO_HAS_CUDNN
+    handles->cudnn = cudnn::create();
+#endif
 #else
     throw_error(ErrorCode::device, "create_gemm_handles: this build has no CUDA half");
 #endif
@@ -34,6 +37,9 @@ void destroy_gemm_handles(GemmHandles* handles) noexcept {
 #ifdef ELBO_HAS_CUDA
   if (handles->cuda) cublaslt::destroy(handles->cuda);
 #endif
+#ifdef ELBO_HAS_CUDNN
+  if (handles->cudnn) cudnn::destroy(handles->cudnn);
+#endif
   delete handles;
 }
 
@@ -48,9 +54,18 @@ std::vector<std::string> describe_gemm_plans([[maybe_unused]] const GemmHandles*
   }
 #endif
 #ifdef ELBO_HAS_CUDA
-  if (handles && handles->cuda) return cublaslt::describe(*handles->cuda);
+  std::vector<std::string> lines;
+  if (handles && handles->cuda) lines = cublaslt::describe(*handles->cuda);
+#ifdef ELBO_HAS_CUDNN
+  if (handles && handles->cudnn) {
+    const std::vector<std::string> more = cudnn::describe(*handles->cudnn);
+    lines.insert(lines.end(), more.begin(), more.end());
+  }
 #endif
+  return lines;
+#else
   return {};
+#endif
 }
 
 }  // namespace elbo

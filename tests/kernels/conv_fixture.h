@@ -12,6 +12,8 @@ using oracle::ConvCase;
 
 class ConvTest : public DeviceTest {
  protected:
+  virtual const Exec& conv_exec() { return exec(); }
+
   std::vector<float> forward(const ConvCase& c, const std::vector<float>& x,
                              const std::vector<float>& weight, const std::vector<float>* bias) {
     const DeviceBuffer<float> xd(device(), x), wd(device(), weight);
@@ -22,7 +24,7 @@ class ConvTest : public DeviceTest {
                            .weight = wd.data(),
                            .bias = bias ? bd.data() : nullptr,
                            .y = y.data()};
-    c.transpose ? conv_transpose2d_forward(exec(), args) : conv2d_forward(exec(), args);
+    c.transpose ? conv_transpose2d_forward(conv_exec(), args) : conv2d_forward(conv_exec(), args);
     return y.download();
   }
 
@@ -36,7 +38,8 @@ class ConvTest : public DeviceTest {
                                 .weight = wd.data(),
                                 .dx = dx.data(),
                                 .mode = mode};
-    c.transpose ? conv_transpose2d_backward_data(exec(), args) : conv2d_backward_data(exec(), args);
+    c.transpose ? conv_transpose2d_backward_data(conv_exec(), args)
+                : conv2d_backward_data(conv_exec(), args);
     return dx.buffer.download();
   }
 
@@ -56,8 +59,8 @@ class ConvTest : public DeviceTest {
                                   .mode = mode,
                                   .dbias = dbias.data(),
                                   .dbias_mode = mode};
-    c.transpose ? conv_transpose2d_backward_weight(exec(), args)
-                : conv2d_backward_weight(exec(), args);
+    c.transpose ? conv_transpose2d_backward_weight(conv_exec(), args)
+                : conv2d_backward_weight(conv_exec(), args);
     return {dweight.buffer.download(), dbias.buffer.download()};
   }
 

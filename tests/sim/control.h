@@ -30,7 +30,8 @@ struct Config {
   size_t memory_limit = size_t{2} << 30;
   long fail_call = 0;  // the n-th counted call from now fails; 0 is never
   cudaError_t fail_error = cudaErrorMemoryAllocation;
-  bool plain_products_only = false;  // cuBLASLt has no algorithm for any epilogue
+  bool plain_products_only = false;      // cuBLASLt has no algorithm for any epilogue
+  bool no_library_convolutions = false;  // cuDNN has no algorithm for any convolution
 };
 Config& config();
 
@@ -79,6 +80,7 @@ ProfilerCalls profiler_calls();
 // cuBLASLt products computed so far, and why the latest refused call was refused.
 long product_count();
 const char* cublaslt_refusal();
+const char* cudnn_refusal();  // likewise of cuDNN
 
 // A pool hands memory out again: its contents count as unwritten from now on.
 void mark_unwritten(void* pointer, size_t bytes);

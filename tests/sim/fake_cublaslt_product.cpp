@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "tests/sim/fake_cublaslt.h"
+#include "tests/sim/tensor.h"
 
 namespace cudasim::lt {
 
@@ -25,13 +26,6 @@ void store(void* data, cudaDataType_t type, int64_t index, float value) {
       static_cast<uint16_t>(value != value ? (bits >> 16) | 0x40u : nearest_even);
 }
 
-// The 10 bits of mantissa that a tensor core reads, rounded to nearest, ties away from zero.
-float to_tf32(float value) {
-  const auto bits = std::bit_cast<uint32_t>(value);
-  if ((bits & 0x7f800000u) == 0x7f800000u) return value;  // infinity, NaN
-  return std::bit_cast<float>((bits + 0x1000u) & ~0x1fffu);
-}
-
 // op(X) with the inner dimension contiguous: element (i, kk) at [i * k + kk].
 std::vector<float> pack(const void* data, const Matrix& x, bool inner_is_rows, bool tf32) {
   const auto rows = static_cast<int64_t>(x.rows), cols = static_cast<int64_t>(x.cols);
@@ -40,7 +34,7 @@ std::vector<float> pack(const void* data, const Matrix& x, bool inner_is_rows, b
     for (int64_t row = 0; row < rows; ++row) {
       const int64_t at = inner_is_rows ? col * rows + row : row * cols + col;
       const float value = load(data, x.type, col * x.ld + row);
-      packed[at] = tf32 ? to_tf32(value) : value;
+      packed[at] = tf32 ? round_to_tf32(value) : value;
     }
   }
   return packed;

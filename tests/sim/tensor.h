@@ -2,6 +2,7 @@
 // kernels/gpu_tensor.cuh is the user.
 #pragma once
 
+#include <bit>
 #include <cstdint>
 
 #include "tests/sim/device.h"
@@ -27,6 +28,13 @@ void forget_async_copies();  // at the start of a block
 // mma.m16n8k8 on TF32 numbers, or with two bf16 numbers to a word, of mma.m16n8k16.
 void multiply_tile(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
                    int numbers_per_word, const Site& site);
+
+// What tensor cores make of a float: 10 bits of mantissa, to nearest, ties away from zero.
+inline float round_to_tf32(float value) {
+  const auto bits = std::bit_cast<uint32_t>(value);
+  if ((bits & 0x7f800000u) == 0x7f800000u) return value;  // infinity, NaN
+  return std::bit_cast<float>((bits + 0x1000u) & ~0x1fffu);
+}
 
 // Here and not in the simulator's own code, so that the race checker sees the accesses.
 inline void async_wait(int groups_left) {

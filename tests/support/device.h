@@ -118,6 +118,13 @@ inline std::unique_ptr<TestExec> make_exec(DeviceParam device) {
   return std::make_unique<TestExec>(device);
 }
 
+// Tests of very many cases on a device run one in so many: the race checker is ten times as slow.
+#ifdef ELBO_RACECHECK
+inline constexpr int kCaseStep = 3;
+#else
+inline constexpr int kCaseStep = 1;
+#endif
+
 // Runs `run` once per way of scheduling its threads and fails the test when results differ in a bit:
 // in the simulator forward, reverse and three random orders (ELBO_SIM_SEEDS changes how many), on a
 // real GPU three times, on the CPU once.

@@ -1,0 +1,276 @@
+// Convolutions of fp32 tensors by cuDNN: towards the features is its forward, towards the image its
+// gradient of data (a transposed convolution is just that, of an image whose size is given), and the
+// gradient of the weight its gradient of the filter. Our weights are its KRSC filters as they lie.
+//
+// Bits repeat: deterministic algorithms only, taken from the library's heuristic, never by timing. Bias,
+// activation and sums of bias are passes of ours behind it.
+#ifdef ELBO_HAS_CUDNN
+
+#include <cudnn.h>
+
+#include <algorithm>
+#include <memory>
+#include <unordered_map>
+
+#include "kernels/conv_backends.h"
+#include "kernels/error.h"
+#include "kernels/gpu.h"
+
+namespace elbo {
+namespace {
+
+void check(cudnnStatus_t status, const char* call) {
+  if (status == CUDNN_STATUS_SUCCESS) return;
+  throw_error(ErrorCode::device, "cuDNN: ", call, " failed: ", cudnnGetErrorString(status));
+}
+#define ELBO_CUDNN_CHECK(call) check(call, #call)
+
+enum class Kind : int { forward, data, filter };
+
+struct PlanKey {
+  Kind kind;
+  ProductPrecision precision;
+  ConvGeometry geometry;
+  bool operator==(const PlanKey&) const = default;
+};
+
+struct PlanKeyHash {
+  size_t operator()(const PlanKey& key) const {
+    const ConvGeometry& g = key.geometry;
+    const ConvWindow& w = g.window;
+    uint64_t hash = static_cast<uint64_t>(key.kind) << 1 | static_cast<uint64_t>(key.precision);
+    for (const int64_t size :
+         {g.batch, g.image.height, g.image.width, g.image.channels, g.features.height,
+          g.features.width, g.features.channels, w.kernel_h, w.kernel_w, w.stride_h, w.stride_w,
+          w.padding_h, w.padding_w, w.dilation_h, w.dilation_w}) {
+      hash = (hash ^ static_cast<uint64_t>(size)) * 0x9e3779b97f4a7c15u;  // 2^64 / golden ratio
+      hash ^= hash >> 32;
+    }
+    return hash;
+  }
+};
+
+template <auto Destroy>
+struct Deleter {
+  template <class T>
+  void operator()(T* object) const {
+    Destroy(object);
+  }
+};
+template <class Handle, auto Destroy>
+using Owner = std::unique_ptr<std::remove_pointer_t<Handle>, Deleter<Destroy>>;
+using Library = Owner<cudnnHandle_t, cudnnDestroy>;
+using Tensor = Owner<cudnnTensorDescriptor_t, cudnnDestroyTensorDescriptor>;
+using Filter = Owner<cudnnFilterDescriptor_t, cudnnDestroyFilterDescriptor>;
+using Window = Owner<cudnnConvolutionDescriptor_t, cudnnDestroyConvolutionDescriptor>;
+
+template <class Owned, class Handle>
+Owned make(cudnnStatus_t (*create)(Handle*), const char* name) {
+  Handle raw = nullptr;
+  check(create(&raw), name);
+  return Owned(raw);
+}
+
+struct Plan {
+  Tensor image, features;
+  Filter filter;
+  Window window;
+  int algorithm = 0;
+  size_t workspace = 0;
+  bool supported = false;
+};
+
+Tensor make_tensor(int64_t batch, const ImageSize& size) {
+  auto tensor = make<Tensor>(cudnnCreateTensorDescriptor, "cudnnCreateTensorDescriptor");
+  ELBO_CUDNN_CHECK(
+      cudnnSetTensor4dDescriptor(tensor.get(), CUDNN_TENSOR_NHWC, CUDNN_DATA_FLOAT,
+                                 static_cast<int>(batch), static_cast<int>(size.channels),
+                                 static_cast<int>(size.height), static_cast<int>(size.width)));
+  return tensor;
+}
+
+Filter make_filter(const ConvGeometry& g) {
+  auto filter = make<Filter>(cudnnCreateFilterDescriptor, "cudnnCreateFilterDescriptor");
+  ELBO_CUDNN_CHECK(cudnnSetFilter4dDescriptor(
+      filter.get(), CUDNN_DATA_FLOAT, CUDNN_TENSOR_NHWC, static_cast<int>(g.features.channels),
+      static_cast<int>(g.image.channels), static_cast<int>(g.window.kernel_h),
+      static_cast<int>(g.window.kernel_w)));
+  return filter;
+}
+
+Window make_window(const ConvWindow& w, ProductPrecision precision) {
+  auto window = make<Window>(cudnnCreateConvolutionDescriptor, "cudnnCreateConvolutionDescriptor");
+  ELBO_CUDNN_CHECK(cudnnSetConvolution2dDescriptor(
+      window.get(), static_cast<int>(w.padding_h), static_cast<int>(w.padding_w),
+      static_cast<int>(w.stride_h), static_cast<int>(w.stride_w), static_cast<int>(w.dilation_h),
+      static_cast<int>(w.dilation_w), CUDNN_CROSS_CORRELATION, CUDNN_DATA_FLOAT));
+  // The default lets fp32 tensors be rounded to TF32.
+  const bool tf32 = precision == ProductPrecision::tf32;
+  ELBO_CUDNN_CHECK(
+      cudnnSetConvolutionMathType(window.get(), tf32 ? CUDNN_DEFAULT_MATH : CUDNN_FMA_MATH));
+  return window;
+}
+
+// Takes the best answer of the heuristic that repeats its bits and fits.
+template <class Perf>
+void choose(Plan& plan, ProductPrecision precision, const Perf* answers, int count) {
+  for (const Perf* a = answers; a < answers + count; ++a) {
+    const bool tensor_cores = a->mathType != CUDNN_FMA_MATH && a->mathType != CUDNN_DEFAULT_MATH;
+    if (a->status != CUDNN_STATUS_SUCCESS || a->determinism != CUDNN_DETERMINISTIC ||
+        a->memory > kGemmWorkspaceBytes || (precision == ProductPrecision::fp32 && tensor_cores)) {
+      continue;
+    }
+    plan.algorithm = static_cast<int>(a->algo);
+    plan.workspace = a->memory;
+    plan.supported = true;
+    if (precision == ProductPrecision::tf32) {
+      ELBO_CUDNN_CHECK(cudnnSetConvolutionMathType(plan.window.get(), a->mathType));
+    }
+    return;
+  }
+}
+
+// False where the library says that it cannot do this at all.
+bool answered(cudnnStatus_t status, const char* call) {
+  if (CUDNN_STATUS_CATEGORY(status) == CUDNN_STATUS_NOT_SUPPORTED) return false;
+  check(status, call);
+  return true;
+}
+
+constexpr int kMostAnswers = 16;  // more than there are algorithms
+
+void ask(cudnnHandle_t library, const PlanKey& key, Plan& plan) {
+  int count = 0;
+  if (key.kind == Kind::forward) {
+    cudnnConvolutionFwdAlgoPerf_t answers[kMostAnswers];
+    const cudnnStatus_t status = cudnnGetConvolutionForwardAlgorithm_v7(
+        library, plan.image.get(), plan.filter.get(), plan.window.get(), plan.features.get(),
+        kMostAnswers, &count, answers);
+    if (answered(status, "its forward heuristic")) choose(plan, key.precision, answers, count);
+  } else if (key.kind == Kind::data) {
+    cudnnConvolutionBwdDataAlgoPerf_t answers[kMostAnswers];
+    const cudnnStatus_t status = cudnnGetConvolutionBackwardDataAlgorithm_v7(
+        library, plan.filter.get(), plan.features.get(), plan.window.get(), plan.image.get(),
+        kMostAnswers, &count, answers);
+    if (answered(status, "its data heuristic")) choose(plan, key.precision, answers, count);
+  } else {
+    cudnnConvolutionBwdFilterAlgoPerf_t answers[kMostAnswers];
+    const cudnnStatus_t status = cudnnGetConvolutionBackwardFilterAlgorithm_v7(
+        library, plan.image.get(), plan.features.get(), plan.window.get(), plan.filter.get(),
+        kMostAnswers, &count, answers);
+    if (answered(status, "its filter heuristic")) choose(plan, key.precision, answers, count);
+  }
+}
+
+// The library knows no other features than those that a convolution makes of the image, and counts
+// pixels in 32 bits.
+bool describable(const ConvGeometry& g) {
+  const ConvWindow& w = g.window;
+  const bool largest =
+      g.features.height ==
+          conv_output_extent(g.image.height, w.kernel_h, w.stride_h, w.padding_h, w.dilation_h) &&
+      g.features.width ==
+          conv_output_extent(g.image.width, w.kernel_w, w.stride_w, w.padding_w, w.dilation_w);
+  const int64_t most =
+      std::max({g.batch * g.image.size(), g.batch * g.features.size(), g.weight_size(), w.padding_h,
+                w.padding_w, w.stride_h, w.stride_w, w.dilation_h, w.dilation_w});
+  return largest && most < int64_t{1} << 31;
+}
+
+}  // namespace
+
+struct CudnnConv {
+  Library library;  // made at the first use: it loads libraries and takes memory of the device
+  std::unordered_map<PlanKey, Plan, PlanKeyHash> plans;
+};
+
+namespace cudnn {
+namespace {
+
+const Plan& find_plan(CudnnConv& convolutions, const PlanKey& key) {
+  const auto found = convolutions.plans.find(key);
+  if (found != convolutions.plans.end()) return found->second;
+  Plan plan;
+  if (describable(key.geometry)) {
+    if (!convolutions.library) convolutions.library = make<Library>(cudnnCreate, "cudnnCreate");
+    plan.image = make_tensor(key.geometry.batch, key.geometry.image);
+    plan.features = make_tensor(key.geometry.batch, key.geometry.features);
+    plan.filter = make_filter(key.geometry);
+    plan.window = make_window(key.geometry.window, key.precision);
+    ask(convolutions.library.get(), key, plan);
+  }
+  return convolutions.plans.emplace(key, std::move(plan)).first->second;
+}
+
+// The plan, with the library on the Exec's stream; null where there is none.
+const Plan* prepare(const Exec& exec, Kind kind, const ConvGeometry& geometry) {
+  CudnnConv& convolutions = *exec.gemm->cudnn;
+  const Plan& plan = find_plan(convolutions, {kind, exec.products, geometry});
+  if (!plan.supported) return nullptr;
+  ELBO_CHECK(plan.workspace <= exec.scratch.bytes, "convolution ", geometry.to_string(), " needs ",
+             plan.workspace, " bytes of scratch, has ", exec.scratch.bytes);
+  ELBO_CUDNN_CHECK(cudnnSetStream(convolutions.library.get(), exec.stream));
+  return &plan;
+}
+
+}  // namespace
+
+CudnnConv* create() { return new CudnnConv; }
+void destroy(CudnnConv* convolutions) noexcept { delete convolutions; }
+
+std::vector<std::string> describe(const CudnnConv& convolutions) {
+  constexpr const char* kNames[] = {"forward", "data", "filter"};
+  std::vector<std::string> lines;
+  for (const auto& [key, plan] : convolutions.plans) {
+    std::string line = concat(kNames[static_cast<int>(key.kind)], " ", key.geometry.to_string(),
+                              key.precision == ProductPrecision::tf32 ? " tf32: " : ": ");
+    line += plan.supported
+                ? concat("cuDNN algorithm ", plan.algorithm, ", workspace ", plan.workspace)
+                : "refused";
+    lines.push_back(line);
+  }
+  std::sort(lines.begin(), lines.end());
+  return lines;
+}
+
+bool convolve(const Exec& exec, const ConvProduct<float>& p) {
+  const bool forward = p.towards == ConvTowards::features;
+  const Plan* plan = prepare(exec, forward ? Kind::forward : Kind::data, p.geometry);
+  if (!plan) return false;
+  const cudnnHandle_t library = exec.gemm->cudnn->library.get();
+  void* workspace = plan->workspace ? exec.scratch.data : nullptr;
+  const float one = 1.0f, beta = p.mode == GradMode::add ? 1.0f : 0.0f;
+  if (forward) {
+    ELBO_CUDNN_CHECK(cudnnConvolutionForward(
+        library, &one, plan->image.get(), p.in, plan->filter.get(), p.weight, plan->window.get(),
+        static_cast<cudnnConvolutionFwdAlgo_t>(plan->algorithm), workspace, plan->workspace, &beta,
+        plan->features.get(), p.out));
+  } else {
+    ELBO_CUDNN_CHECK(cudnnConvolutionBackwardData(
+        library, &one, plan->filter.get(), p.weight, plan->features.get(), p.in, plan->window.get(),
+        static_cast<cudnnConvolutionBwdDataAlgo_t>(plan->algorithm), workspace, plan->workspace,
+        &beta, plan->image.get(), p.out));
+  }
+  gpu::note_launch();
+  finish_convolution(exec, p);
+  return true;
+}
+
+bool conv_weight_gradient(const Exec& exec, const ConvWeightProduct<float>& p) {
+  const Plan* plan = prepare(exec, Kind::filter, p.geometry);
+  if (!plan) return false;
+  const float one = 1.0f, beta = p.mode == GradMode::add ? 1.0f : 0.0f;
+  ELBO_CUDNN_CHECK(cudnnConvolutionBackwardFilter(
+      exec.gemm->cudnn->library.get(), &one, plan->image.get(), p.image, plan->features.get(),
+      p.features, plan->window.get(), static_cast<cudnnConvolutionBwdFilterAlgo_t>(plan->algorithm),
+      plan->workspace ? exec.scratch.data : nullptr, plan->workspace, &beta, plan->filter.get(),
+      p.dweight));
+  gpu::note_launch();
+  conv_bias_gradient(exec, p);
+  return true;
+}
+
+}  // namespace cudnn
+}  // namespace elbo
+
+#endif  // ELBO_HAS_CUDNN
