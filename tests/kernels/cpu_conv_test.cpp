@@ -198,7 +198,8 @@ TEST_P(CpuConvLayersTest, NothingIsServedByReferenceLoops) {
     EXPECT_EQ(line.find(": ref"), std::string::npos) << line;
     convolutions += line.find(" -> ") != std::string::npos;
   }
-  if (exec().gemm->conv && !std::getenv("ELBO_CONV")) EXPECT_GT(convolutions, 100);
+  const bool has_onednn = exec().gemm->conv != nullptr, free_choice = !std::getenv("ELBO_CONV");
+  EXPECT_GT(convolutions, has_onednn && free_choice ? 100 : -1);
 }
 
 // <conv(x), y> = <x, conv_T(y)> for the layers of models, where the oracle would take minutes.
