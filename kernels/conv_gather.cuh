@@ -48,7 +48,8 @@ struct GatherAxis {
   int extent;  // of what is gathered from
   int stride, origin, step;
 
-  __device__ int at(int q, int tap) const { return q * stride + origin + tap * step; }
+  __device__ int first(int q) const { return q * stride + origin; }
+  __device__ int of_tap(uint32_t tap) const { return static_cast<int>(tap) * step; }
   __device__ bool contains(int position) const {
     return static_cast<unsigned>(position) < static_cast<unsigned>(extent);
   }
@@ -65,17 +66,34 @@ struct Gather {
   GatherAxis y, x;
   FastDivisor channels, taps_w;
 
-  __device__ const T* at(int64_t line, int64_t along) const {
-    if (line >= (M == Major::inner ? outer : inner)) return nullptr;
-    if (along >= (M == Major::inner ? inner : outer)) return nullptr;
-    const PixelGrid::Position pixel = grid.at(line);
-    const auto tap = channels.divide(static_cast<uint32_t>(along));
+  // Positions, and what they add to the index. A line or a place outside of the matrix is as far outside
+  // of the image as no other can make good.
+  static constexpr int kOutside = -(1 << 30);
+  struct Line {
+    int64_t offset;
+    int row, col;
+  };
+  using Along = Line;
+
+  __device__ Line line(int64_t i) const {
+    if (i >= (M == Major::inner ? outer : inner)) return {0, kOutside, kOutside};
+    const PixelGrid::Position pixel = grid.at(i);
+    const int row = y.first(pixel.row), col = x.first(pixel.col);
+    return {index(pixel.sample * int64_t{y.extent} + row, col), row, col};
+  }
+  __device__ Along along(int64_t i) const {
+    if (i >= (M == Major::inner ? inner : outer)) return {0, kOutside, kOutside};
+    const auto tap = channels.divide(static_cast<uint32_t>(i));
     const auto window = taps_w.divide(tap.quotient);
-    const int row = y.at(pixel.row, static_cast<int>(window.quotient));
-    const int col = x.at(pixel.col, static_cast<int>(window.remainder));
-    if (!y.contains(row) || !x.contains(col)) return nullptr;
-    const int64_t from = (int64_t{pixel.sample} * y.extent + row) * x.extent + col;
-    return data + from * channels.divisor + tap.remainder;
+    const int row = y.of_tap(window.quotient), col = x.of_tap(window.remainder);
+    return {index(row, col) + tap.remainder, row, col};
+  }
+  __device__ int64_t index(int64_t row, int col) const {
+    return (row * x.extent + col) * channels.divisor;
+  }
+  __device__ const T* at(const Line& line, const Along& along) const {
+    const bool inside = y.contains(line.row + along.row) && x.contains(line.col + along.col);
+    return inside ? data + (line.offset + along.offset) : nullptr;
   }
 };
 
@@ -153,13 +171,19 @@ struct PhaseWeight {
   FastDivisor features, taps_w;
   int first_tap, tap_step_h, tap_step_w, taps;  // of the whole kernel
 
-  __device__ const T* at(int64_t line, int64_t along) const {
-    if (line >= inner || along >= outer) return nullptr;
-    const auto tap = features.divide(static_cast<uint32_t>(line));
+  using Line = DenseLine<T>;
+  using Along = DenseAlong;
+  __device__ Line line(int64_t i) const {
+    if (i >= inner) return {nullptr};
+    const auto tap = features.divide(static_cast<uint32_t>(i));
     const auto window = taps_w.divide(tap.quotient);
     const int of_kernel = first_tap + static_cast<int>(window.quotient) * tap_step_h +
                           static_cast<int>(window.remainder) * tap_step_w;
-    return data + (int64_t{tap.remainder} * taps + of_kernel) * outer + along;
+    return {data + (int64_t{tap.remainder} * taps + of_kernel) * outer};
+  }
+  __device__ Along along(int64_t i) const { return {i < outer ? i : -1}; }
+  __device__ const T* at(const Line& line, const Along& along) const {
+    return dense_at(line, along);
   }
 };
 

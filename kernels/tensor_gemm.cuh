@@ -1,7 +1,7 @@
 // The tile product that our tensor-core kernels are made of: C[M,N] = sum_k A(m,k) B(k,n).
 //
 // Reading guide. A block owns one tile of C; accumulate() walks over k in slices of kSliceWords words,
-// keeping Stages - 1 slices on their way into shared memory (OperandTile::request), and finish() hands
+// keeping Stages - 1 slices on their way into shared memory (OperandTile::Share), and finish() hands
 // the accumulators to an epilogue, a functor that sees every element of C once:
 //
 //   static constexpr bool kSumsRows     whether its results are summed along rows
@@ -81,17 +81,27 @@ struct TileProduct {
     }
   };
 
+  // Both operands as one thread asks for their slices.
   template <class A, class B>
-  __device__ static void request(const A& a, const B& b, int64_t row, int64_t col, int slice,
-                                 int slices, T* shared) {
-    if (slice < slices) {
-      T* stage = shared + slice % Config::kStages * kStageElements;
-      const int64_t inner = int64_t{slice} * TileA::kInner;
-      TileA::template request<Config::kThreads>(a, row, inner, stage);
-      TileB::template request<Config::kThreads>(b, col, inner, stage + TileA::kElements);
+  struct Requests {
+    const A& a;
+    const B& b;
+    typename TileA::template Share<Config::kThreads, A> share_a;
+    typename TileB::template Share<Config::kThreads, B> share_b;
+
+    __device__ Requests(const A& from_a, const B& from_b, int64_t row, int64_t col)
+        : a(from_a), b(from_b), share_a(from_a, row), share_b(from_b, col) {}
+
+    __device__ void slice(int slice, int end, T* shared) const {
+      if (slice < end) {
+        T* stage = shared + slice % Config::kStages * kStageElements;
+        const int64_t inner = int64_t{slice} * TileA::kInner;
+        share_a.request(a, inner, stage);
+        share_b.request(b, inner, stage + TileA::kElements);
+      }
+      gpu::commit_copies();  // an empty group too, so that the count of groups is that of slices
     }
-    gpu::commit_copies();  // an empty group too, so that the count of groups is that of slices
-  }
+  };
 
   // sums += A B over the words from `first` on that one tile of a tensor core takes.
   __device__ static void multiply_step(const Place& place, const T* a, const T* b, int first,
@@ -226,14 +236,15 @@ struct TileProduct {
                                     int64_t first_col, const Slices& slices, Accumulators& sums,
                                     OnSlice&& on_slice) {
     ELBO_DYN_SHARED(T, shared);
+    const Requests<A, B> requests(a, b, first_row, first_col);
 #pragma unroll
     for (int ahead = 0; ahead < Config::kStages - 1; ++ahead) {
-      request(a, b, first_row, first_col, slices.first + ahead, slices.end, shared);
+      requests.slice(slices.first + ahead, slices.end, shared);
     }
     for (int slice = slices.first; slice < slices.end; ++slice) {
       gpu::wait_for_copies<Config::kStages - 2>();
       __syncthreads();  // this slice is there, and all have read the one whose place is taken next
-      request(a, b, first_row, first_col, slice + Config::kStages - 1, slices.end, shared);
+      requests.slice(slice + Config::kStages - 1, slices.end, shared);
       const T* stage = shared + slice % Config::kStages * kStageElements;
       on_slice(stage);
       multiply_slice(place, stage, stage + TileA::kElements, sums);
