@@ -150,7 +150,8 @@ class Run {
     }
     for (const Tensor& loss : outputs.losses) {
       const std::vector<double> values = download(context_, dtype_, loss.data, loss.size());
-      for (size_t j = 0; j < values.size(); ++j) sum += values[j] * values_.row_weight[j % values_.row_weight.size()];
+      for (size_t j = 0; j < values.size(); ++j)
+        sum += values[j] * values_.row_weight[j % values_.row_weight.size()];
     }
     return sum;
   }
