@@ -7,6 +7,7 @@
 #include "apps/threads.h"
 #include "apps/train_config.h"
 #include "apps/trained_run.h"
+#include "engine/io/blob.h"
 #include "models/layer_spec.h"
 #include "models/trainer.h"
 
@@ -29,7 +30,13 @@ ImageData black_images(Context& context, const ImageSize& image, int64_t count) 
 
 ImageSize image_of(const Arguments& arguments, Context& context, const DataConfig& data, Log& log) {
   if (arguments.has("--image")) {
-    return parse_layer("reshape " + arguments.text("--image")).image;
+    const std::string text = arguments.text("--image");
+    try {
+      return parse_layer("reshape " + text).image;
+    } catch (const Error&) {
+      throw_error(ErrorCode::usage, "--image: found ", in_quotes(text),
+                  ", expected CxHxW, like 3x64x64");
+    }
   }
   if (data.kind == DataKind::sprites) return {data.resolution, data.resolution, 1};
   if (data.path.empty()) {

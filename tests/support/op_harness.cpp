@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <random>
 
 namespace elbo {
@@ -43,6 +44,12 @@ std::vector<double> download(Context& context, DType dtype, const void* from, in
                              : download_as<float>(context, from, count);
 }
 
+// One context for all runs on the CPU: a gradient by differences makes thousands, and its scratch is large.
+Context& cpu_context() {
+  static Context context({Device::cpu, 0, ""});
+  return context;
+}
+
 // Everything one run needs on its device.
 class Run {
  public:
@@ -50,7 +57,10 @@ class Run {
       : op_(op),
         values_(values),
         dtype_(dtype),
-        context_({device, 0, ""}),
+        own_context_(device == Device::cpu
+                         ? nullptr
+                         : std::make_unique<Context>(DeviceChoice{device, 0, ""})),
+        context_(own_context_ ? *own_context_ : cpu_context()),
         params_(context_, dtype),
         tape_(context_) {
     std::vector<ParamStore::Id> ids;
@@ -159,7 +169,8 @@ class Run {
   const OpCase& op_;
   const OpValues& values_;
   DType dtype_;
-  Context context_;
+  std::unique_ptr<Context> own_context_;
+  Context& context_;
   ParamStore params_;
   Tape tape_;
   std::vector<DeviceBlock> blocks_;
