@@ -1,5 +1,6 @@
 // The loop patterns of kernels/channel_passes.h, with functors that show where they were called.
 #include "kernels/channel_passes.h"
+#include "kernels/error.h"
 
 #include <gtest/gtest.h>
 
@@ -20,8 +21,7 @@ const std::vector<ChannelLayout> kLayouts = {{1, 1, 1},   {3, 5, 7},    {2, 9, 3
                                              {1, 0, 5},   {3, 65, 260}, {1, 40, 520}};
 
 std::string name_of(const ChannelLayout& at) {
-  return "[" + std::to_string(at.segments) + ", " + std::to_string(at.rows) + ", " +
-         std::to_string(at.channels) + "]";
+  return concat("[", at.segments, ", ", at.rows, ", ", at.channels, "]");
 }
 
 double factor_of(int64_t segment, int64_t channel) {
@@ -148,8 +148,8 @@ class ChannelPassesTest : public DeviceTest {
       largest = std::max(largest, std::abs(sum[out]));
     }
     // fp32 sums of up to 2000 terms of up to 16.
-    expect_close(got.sum, sum, 5e-6 * largest, 0, "sum " + name_of(at));
-    expect_close(got.mean, mean, 2e-6, 0, "mean " + name_of(at));
+    expect_close(got.sum, sum, 5e-6 * largest, 0, concat("sum ", name_of(at)));
+    expect_close(got.mean, mean, 2e-6, 0, concat("mean ", name_of(at)));
     for (const auto visits : got.visits) ASSERT_EQ(visits, 1) << name_of(at);
   }
 };
