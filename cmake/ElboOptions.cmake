@@ -35,7 +35,8 @@ target_link_libraries(elbo_options INTERFACE Threads::Threads)
 set(ELBO_HOST_FLAGS -Wall -Wextra -Werror -Wno-unknown-pragmas -ffp-contract=off
   -fno-math-errno -fno-trapping-math)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-  # GCC 12 gives false positives for these on std::string and std::vector at -O3 (GCC PR 105329, 105651).
+  # GCC 12 gives false positives for these on std::string and std::vector when it optimises (GCC PR
+  # 105329, 105651); whether it does can depend on the length of a path in the text.
   list(APPEND ELBO_HOST_FLAGS -Wno-restrict -Wno-stringop-overflow -Wno-stringop-overread -Wno-array-bounds)
 elseif(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
   # In C++20 std::stable_sort of libstdc++ 12 calls a function that the same library deprecates.

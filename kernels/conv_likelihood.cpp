@@ -3,10 +3,9 @@
 
 #include <type_traits>
 
-#include "kernels/bernoulli_nll.h"
 #include "kernels/conv_backends.h"
 #include "kernels/error.h"
-#include "kernels/gaussian_nll.h"
+#include "kernels/likelihood_pass.h"
 #ifdef ELBO_HAS_CUDA
 #include "kernels/tensor_conv.h"
 #endif
@@ -38,24 +37,8 @@ void convolution_then_likelihood(const Exec& exec, ConvTowards towards,
                                   .y = args.doutput};
   towards == ConvTowards::features ? conv2d_forward(exec, layer)
                                    : conv_transpose2d_forward(exec, layer);
-  const auto fill = [&](auto nll) {
-    nll.target = args.target;
-    nll.batch = args.geometry.batch;
-    nll.dim = output_size(args.geometry, towards).size();
-    nll.nll = args.nll;
-    nll.weight = args.loss_weight;
-    return nll;
-  };
-  if (args.likelihood == Likelihood::bernoulli) {
-    BernoulliNll<T, Target> nll = fill(BernoulliNll<T, Target>{});
-    nll.logits = nll.dlogits = args.doutput;
-    bernoulli_nll(exec, nll);
-  } else {
-    GaussianNll<T, Target> nll = fill(GaussianNll<T, Target>{});
-    nll.mean = nll.dmean = args.doutput;
-    nll.fixed_log_variance = args.log_variance;
-    gaussian_nll(exec, nll);
-  }
+  likelihood_in_place<T, Target>(exec, args, args.geometry.batch,
+                                 output_size(args.geometry, towards).size());
 }
 
 template <class T, class Target>

@@ -3,9 +3,8 @@
 
 #include <type_traits>
 
-#include "kernels/bernoulli_nll.h"
 #include "kernels/error.h"
-#include "kernels/gaussian_nll.h"
+#include "kernels/likelihood_pass.h"
 #include "kernels/linear.h"
 #ifdef ELBO_HAS_CUDA
 #include "kernels/tensor_linear.h"
@@ -37,24 +36,7 @@ void layer_then_likelihood(const Exec& exec, const LikelihoodLayer<T, Target>& a
   layer.in = args.in;
   layer.out = args.out;
   linear_forward(exec, layer);
-  const auto fill = [&](auto nll) {
-    nll.target = args.target;
-    nll.batch = args.batch;
-    nll.dim = args.out;
-    nll.nll = args.nll;
-    nll.weight = args.loss_weight;
-    return nll;
-  };
-  if (args.likelihood == Likelihood::bernoulli) {
-    BernoulliNll<T, Target> nll = fill(BernoulliNll<T, Target>{});
-    nll.logits = nll.dlogits = args.doutput;
-    bernoulli_nll(exec, nll);
-  } else {
-    GaussianNll<T, Target> nll = fill(GaussianNll<T, Target>{});
-    nll.mean = nll.dmean = args.doutput;
-    nll.fixed_log_variance = args.log_variance;
-    gaussian_nll(exec, nll);
-  }
+  likelihood_in_place<T, Target>(exec, args, args.batch, args.out);
 }
 
 }  // namespace

@@ -16,14 +16,9 @@
 namespace elbo {
 namespace {
 
+using oracle::kNormRounding;
+using oracle::kNormTolerance;
 using oracle::NormShape;
-
-// Errors are measured in the largest value of a result. fp32: a few roundings per element, and sums
-// of up to 4000 terms. bf16: one rounding to 8 bits.
-template <class T>
-constexpr double kTolerance = std::is_same_v<T, double> ? 1e-11 : 2e-5;
-template <class T>
-constexpr double kRounding = std::is_same_v<T, bf16> ? 0x1p-8 : 0.0;
 
 // Around a vector, a warp, the strip of channels and the run of rows that a CPU thread works on.
 const std::vector<NormShape> kShapes = {{1, 2, 1, 0},    {3, 1, 3, 0},   {2, 9, 17, 0},
@@ -130,7 +125,7 @@ class BatchNorm : public DeviceTest {
     const std::string what = concat(shape.name(), " ", activation_name(activation));
     const auto near = [&]<class V>(const std::vector<V>& a, const std::vector<double>& b,
                                    const char* name) {
-      expect_close(a, b, kTolerance<R> * oracle::largest(b), kRounding<V>,
+      expect_close(a, b, kNormTolerance<R> * oracle::largest(b), kNormRounding<V>,
                    concat(name, " ", what, training ? " training" : ""));
     };
     near(got.y, want.y, "y");

@@ -11,13 +11,9 @@
 namespace elbo {
 namespace {
 
+using oracle::kNormRounding;
+using oracle::kNormTolerance;
 using oracle::NormShape;
-
-// As in batch_norm_test.cpp.
-template <class T>
-constexpr double kTolerance = std::is_same_v<T, double> ? 1e-11 : 2e-5;
-template <class T>
-constexpr double kRounding = std::is_same_v<T, bf16> ? 0x1p-8 : 0.0;
 
 // One channel per group (instance norm), one group (layer norm), one position, and the usual.
 const std::vector<NormShape> kShapes = {{1, 3, 1, 1},   {2, 1, 6, 2},   {3, 4, 3, 3},
@@ -95,7 +91,7 @@ class GroupNorm : public DeviceTest {
 
   template <class T>
   void check(const NormShape& shape, Activation activation, GradMode mode, size_t shift = 0,
-             double mean = 0.3, double tolerance = kTolerance<Compute<T>>) {
+             double mean = 0.3, double tolerance = kNormTolerance<Compute<T>>) {
     const Layer<T> layer(shape, mean);
     const double epsilon = 0.015625;  // exact in every type, and large enough to be noticed
     const Result<T> got = run(layer, activation, epsilon, mode, shift);
@@ -109,7 +105,7 @@ class GroupNorm : public DeviceTest {
     }
     const auto near = [&]<class V>(const std::vector<V>& a, const std::vector<double>& b,
                                    const char* name) {
-      expect_close(a, b, tolerance * oracle::largest(b), kRounding<V>,
+      expect_close(a, b, tolerance * oracle::largest(b), kNormRounding<V>,
                    concat(name, " ", shape.name(), " ", activation_name(activation)));
     };
     near(got.y, want.y, "y");

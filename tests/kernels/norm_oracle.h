@@ -6,11 +6,20 @@
 #include <cmath>
 #include <cstdint>
 #include <string>
+#include <type_traits>
 #include <vector>
 
+#include "kernels/storage.h"
 #include "tests/kernels/linear_oracle.h"
 
 namespace elbo::oracle {
+
+// Errors are measured in the largest value of a result. fp32: a few roundings per element, and sums
+// of up to 4000 terms. bf16: one rounding to 8 bits.
+template <class T>
+inline constexpr double kNormTolerance = std::is_same_v<T, double> ? 1e-11 : 2e-5;
+template <class T>
+inline constexpr double kNormRounding = std::is_same_v<T, bf16> ? 0x1p-8 : 0.0;
 
 // groups == 0: one set of statistics per channel over all samples (batch norm).
 struct NormShape {
