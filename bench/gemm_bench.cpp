@@ -227,7 +227,7 @@ std::vector<float> read_pixels(int& argc, char** argv) {
     std::copy(argv + 3, argv + argc, argv + 1);
     argc -= 2;
   } else {
-    bytes = drawn_images().file;
+    bytes = drawn_images("mlp-mnist").file;
   }
   std::vector<float> pixels(static_cast<size_t>(kMost));
   for (size_t i = 0; i < pixels.size(); ++i) {

@@ -19,9 +19,13 @@ namespace {
 constexpr int kStepsPerBlock = 40;
 
 void run(const std::string& name, int64_t batch, int blocks) {
+  if (name != "burda" && name != "mlp-mnist") {
+    throw_error(ErrorCode::usage, "workload ", name,
+                " has convolutions; expected mlp-mnist or burda");
+  }
   const RunConfig config = workload_config(name, batch);
   Context context;
-  const ImageData data = ImageData::from_split(context, drawn_images());
+  const ImageData data = ImageData::from_split(context, drawn_images(name));
   Trainer trainer(context, config, data, nullptr);
   BareGemms gemms(name == "burda" ? burda(batch) : mlp_mnist(batch));
   const auto step = [&] { trainer.train_step(); };

@@ -8,8 +8,8 @@
 //   steps N    trains N steps, waits for the device, prints {"wall_s": 0.51, "cpu_s": 1.01}
 //   quit       ends, as does the end of stdin
 //
-// bench/peers/ speaks the same protocol. For equal work, peers load the initial weights, the pixels and
-// the batch order that this program saves. The order is that of the first epoch; what follows is shuffled
+// bench/peers/ speaks the same protocol. For equal work, peers load the network, its initial weights, the
+// pixels and the batch order that this program saves. The order is that of the first epoch; what follows is shuffled
 // anew here, while peers repeat it.
 #include <time.h>
 
@@ -21,6 +21,7 @@
 
 #include "apps/threads.h"
 #include "apps/version.h"
+#include "bench/network_description.h"
 #include "bench/workloads.h"
 #include "engine/io/file_ops.h"
 #include "kernels/batch_order.h"
@@ -37,7 +38,7 @@ struct Options {
   bool overlap_launches = false;
   int64_t batch = 0, chunk = 1;
   int threads = 0;
-  std::string weights, images, save_weights, save_images, save_order;
+  std::string weights, images, save_network, save_weights, save_images, save_order;
 };
 
 double seconds(clockid_t clock) {
@@ -46,18 +47,24 @@ double seconds(clockid_t clock) {
   return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
 }
 
-ImageSplit load_images(const std::string& path) {
+ImageSplit load_images(const std::string& workload, const std::string& path) {
   constexpr uint64_t kMostBytes = uint64_t{8} << 30;
-  constexpr size_t kPixels = kSide * kSide;
-  ImageSplit split;
+  ImageSplit split = workload_images(workload);
   split.file = read_file(real_fs(), path, kMostBytes);
-  split.height = split.width = kSide;
-  split.count = static_cast<int64_t>(split.file.size() / kPixels);
-  if (split.count == 0 || split.file.size() % kPixels != 0) {
-    throw_error(ErrorCode::data, path, ": ", split.file.size(),
-                " bytes; expected N x 784 raw pixels (an IDX file without its 16-byte header)");
+  const auto image_bytes = static_cast<size_t>(split.image_bytes());
+  split.count = static_cast<int64_t>(split.file.size() / image_bytes);
+  if (split.count == 0 || split.file.size() % image_bytes != 0) {
+    throw_error(ErrorCode::data, path, ": ", split.file.size(), " bytes; expected N x ",
+                image_bytes, " raw pixels (of MNIST: an IDX file without its 16-byte header)");
   }
   return split;
+}
+
+void save_bytes(const std::string& path, std::span<const std::byte> bytes) {
+  if (path.empty()) return;
+  FileWriter file(real_fs(), path);
+  file.write(bytes);
+  file.close();
 }
 
 RunConfig make_config(const Options& options) {
@@ -88,7 +95,8 @@ class Worker {
   explicit Worker(const Options& options)
       : config_(make_config(options)),
         context_(choose_device(options.device)),
-        images_(options.images.empty() ? drawn_images() : load_images(options.images)),
+        images_(options.images.empty() ? drawn_images(options.workload)
+                                       : load_images(options.workload, options.images)),
         data_(ImageData::from_split(context_, images_)),
         trainer_(context_, config_, data_, nullptr) {
     if (images_.count < options.batch) {
@@ -103,12 +111,11 @@ class Worker {
     if (!options.save_weights.empty()) {
       write_safetensors(real_fs(), options.save_weights, trainer_.snapshot().model);
     }
-    if (!options.save_images.empty()) {
-      FileWriter file(real_fs(), options.save_images);
-      file.write(std::as_bytes(images_.pixels()));
-      file.close();
-    }
-    if (!options.save_order.empty()) save_order(options.save_order);
+    const std::string network = describe_network(trainer_.model());
+    save_bytes(options.save_network, std::as_bytes(std::span(network)));
+    save_bytes(options.save_images, std::as_bytes(images_.pixels()));
+    const std::vector<uint32_t> order = order_of_samples();
+    save_bytes(options.save_order, std::as_bytes(std::span(order)));
   }
 
   void print_ready(const Options& options) const {
@@ -135,8 +142,8 @@ class Worker {
   }
 
  private:
-  // Little-endian u32, one per sample.
-  void save_order(const std::string& path) const {
+  // Little-endian, one per sample.
+  std::vector<uint32_t> order_of_samples() const {
     BatchOrder order;
     order.seed = config_.train.seed;
     order.samples = images_.count;
@@ -144,9 +151,7 @@ class Worker {
     std::vector<uint32_t> samples;
     for (int64_t i = 0; i < images_.count; ++i)
       samples.push_back(static_cast<uint32_t>(ordered_sample(order, i)));
-    FileWriter file(real_fs(), path);
-    file.write(std::as_bytes(std::span(samples)));
-    file.close();
+    return samples;
   }
 
   void time_steps(int64_t count) {
@@ -181,7 +186,9 @@ class Worker {
 };
 
 void add_options(CLI::App& app, Options& o) {
-  app.add_option("WORKLOAD", o.workload, "mlp-mnist or burda")->required();
+  app.add_option("WORKLOAD", o.workload, "see bench/workloads.h")
+      ->required()
+      ->check(CLI::IsMember(workload_names()));
   app.add_option("BATCH", o.batch, "images per step")->required()->check(CLI::Range(1, 65536));
   app.add_option("DEVICE", o.device, "cpu or cuda")->required();
   using Precisions = std::map<std::string, Precision>;
@@ -198,7 +205,8 @@ void add_options(CLI::App& app, Options& o) {
   app.add_option("--chunk", o.chunk, "CUDA: steps in one graph; 0: no graphs")
       ->check(CLI::Range(int64_t{0}, Trainer::kMostSteps));
   app.add_option("--weights", o.weights, "start from this safetensors file");
-  app.add_option("--images", o.images, "raw pixels, N x 784 bytes; default: sprites");
+  app.add_option("--images", o.images, "raw pixels, N x H x W x C bytes; default: sprites");
+  app.add_option("--save-network", o.save_network, "write the network as JSON");
   app.add_option("--save-weights", o.save_weights, "write the initial weights");
   app.add_option("--save-images", o.save_images, "write the pixels");
   app.add_option("--save-order", o.save_order, "write the first epoch's order of samples, u32");

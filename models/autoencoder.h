@@ -35,6 +35,9 @@ class Autoencoder {
   ParamStore& params() const { return *params_; }
   const Network& encoder() const { return *encoder_; }
   const Network& decoder() const { return *decoder_; }
+  const LayerWeights& heads() const {
+    return heads_;
+  }  // of mu and logvar; no weight if there are none
 
   // x [B, image_size] -> [mu | logvar] [B, 2 latent], or the code [B, latent] of a plain autoencoder.
   Tensor encode(Tape& tape, const Tensor& x) const;

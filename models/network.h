@@ -22,6 +22,7 @@ class Network {
   size_t size() const { return layers_.size(); }
   const LayerPlan& plan(size_t i) const { return layers_[i].plan; }
   const LayerWeights& weights(size_t i) const { return layers_[i].weights; }
+  const NormParams& norm(size_t i) const { return layers_[i].norm; }
   int64_t parameters(size_t i) const { return layers_[i].parameters; }
 
   // Layers [first, last) of x. Pictures are [B, H, W, C], vectors [B, D]; x may be either form of the

@@ -5,16 +5,14 @@ when the device is done; losses(n) does the same and returns the n losses.
 """
 import argparse
 import json
+import math
 import struct
 import sys
 import time
 
 UNAVAILABLE = 3  # exit status: a library or device is missing, which is nobody's mistake
 
-WORKLOADS = {  # widths from pixels to latent, and the activation
-    "mlp-mnist": ([784, 400], 20, "relu"),
-    "burda": ([784, 200, 200], 50, "tanh"),
-}
+BATCH_NORM_EPSILON = 1e-5
 LEARNING_RATE, BETA1, BETA2, EPSILON = 1e-3, 0.9, 0.999, 1e-8
 
 
@@ -24,22 +22,23 @@ class Unavailable(Exception):
 
 def arguments(description, variants):
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("workload", choices=sorted(WORKLOADS))
+    parser.add_argument("workload", help="a name; --network says what it is")
     parser.add_argument("batch", type=int)
     parser.add_argument("device", choices=["cpu", "cuda"])
     parser.add_argument("--variant", choices=variants, default=variants[0])
     parser.add_argument("--precision", choices=["fp32", "tf32"], default="fp32")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--chunk", type=int, default=50, help="steps in one graph or scan")
+    parser.add_argument("--network", required=True, help="JSON, from step_worker")
     parser.add_argument("--weights", required=True, help="safetensors, from step_worker")
-    parser.add_argument("--images", required=True, help="raw pixels, N x 784 bytes")
+    parser.add_argument("--images", required=True, help="raw pixels, N x H x W x C bytes")
     parser.add_argument("--order", required=True, help="order of samples, u32")
     parser.add_argument("--seed", type=int, default=1, help="of the latent noise")
     return parser.parse_args()
 
 
 def load_safetensors(path):
-    """{name: (shape, bytes)} of a file that holds F32 only."""
+    """{name: (shape, bytes)} of the F32 tensors of a file."""
     with open(path, "rb") as file:
         content = file.read()
     try:
@@ -52,55 +51,55 @@ def load_safetensors(path):
     tensors = {}
     for name, entry in header.items():
         if entry["dtype"] != "F32":
-            raise ValueError(f"{path}: tensor {name} is {entry['dtype']}; expected F32")
+            continue  # batch normalisation's count of batches
         begin, end = entry["data_offsets"]
         tensors[name] = (entry["shape"], data[begin:end])
     return tensors
 
 
-def layer_names(workload):
-    """Names of (encoder layers, [mu, logvar], decoder layers) in models/autoencoder.cpp's scheme."""
-    widths, _, _ = WORKLOADS[workload]
-    depth = len(widths) - 1
-    if depth == 1:
-        return ["fc1"], ["fc21", "fc22"], ["fc3", "fc4"]
-    return ([f"encoder.{2 * i}" for i in range(depth)], ["fc_mu", "fc_logvar"],
-            [f"decoder.{2 * i}" for i in range(depth + 1)])
+class Network:
+    """The network of bench/network_description.h with its initial weights as numpy arrays.
+
+    chain is one list of layers from pixels to pixels; layer number `heads` makes [mean | log-variance]. The
+    two heads are stacked, as a tuned program has them: one product instead of two, the same numbers.
+    """
+
+    def __init__(self, network_path, weights_path, numpy):
+        with open(network_path, encoding="utf-8") as file:
+            network = json.load(file)
+        self.image = tuple(network["image"])
+        self.latent = network["latent"]
+        self.likelihood = network["likelihood"]
+        self.log_variance = network["log_variance"]
+        self.chain = [*network["encoder"], network["heads"], *network["decoder"]]
+        self.heads = len(network["encoder"])
+        tensors = load_safetensors(weights_path)
+
+        def array(name):
+            if name not in tensors:
+                raise ValueError(f"{weights_path}: tensor {name} is missing; is this another model's file?")
+            shape, data = tensors[name]
+            return numpy.frombuffer(data, numpy.float32).reshape(shape).copy()
+
+        def arrays(names):
+            return {part: numpy.concatenate([array(f"{name}.{part}") for name in names])
+                    for part in ("weight", "bias")}
+
+        self.weights = []
+        for layer in self.chain:
+            entry = arrays(layer["names"])
+            if "batch_norm" in layer:
+                entry |= {"scale": array(layer["batch_norm"] + ".weight"),
+                          "shift": array(layer["batch_norm"] + ".bias")}
+            self.weights.append(entry)
 
 
-def load_layers(path, workload, numpy):
-    """[(weight, bias), ...] from pixels to pixels as numpy arrays. The two heads are stacked into one layer,
-    as a tuned program has them: one product instead of two, the same numbers."""
-    tensors = load_safetensors(path)
-    encoder, heads, decoder = layer_names(workload)
-
-    def array(name, rank):
-        if name not in tensors:
-            raise ValueError(f"{path}: tensor {name} is missing; is this another model's file?")
-        shape, data = tensors[name]
-        if len(shape) != rank:
-            raise ValueError(f"{path}: tensor {name} has shape {shape}; expected rank {rank}")
-        return numpy.frombuffer(data, numpy.float32).reshape(shape).copy()
-
-    def layer(names):
-        return tuple(numpy.concatenate([array(f"{name}.{part}", rank) for name in names])
-                     for part, rank in (("weight", 2), ("bias", 1)))
-
-    layers = [layer(names) for names in [*([n] for n in encoder), heads, *([n] for n in decoder)]]
-    widths, latent, _ = WORKLOADS[workload]
-    found = [weight.shape[::-1] for weight, _ in layers]
-    back = [latent, *reversed(widths)]
-    expected = [*zip(widths, widths[1:]), (widths[-1], 2 * latent), *zip(back, back[1:])]
-    if found != expected:
-        raise ValueError(f"{path}: layers are {found}; {workload} has {expected}")
-    return layers
-
-
-def load_images(path, numpy):
+def load_images(path, network, numpy):
+    """[N, H, W, C] bytes."""
     pixels = numpy.fromfile(path, numpy.uint8)
-    if pixels.size == 0 or pixels.size % 784:
-        raise ValueError(f"{path}: {pixels.size} bytes; expected N x 784")
-    return pixels.reshape(-1, 784)
+    if pixels.size == 0 or pixels.size % math.prod(network.image):
+        raise ValueError(f"{path}: {pixels.size} bytes; expected N images of {network.image}")
+    return pixels.reshape(-1, *network.image)
 
 
 def load_order(path, images, batch, numpy):

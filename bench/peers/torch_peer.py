@@ -2,12 +2,14 @@
 """PyTorch as a contender of bench/run: a VAE trained as a careful user would.
 
 All variants: pixels and order resident on the device as integers, gather inside the step, one product for
-both heads, fused Adam, no synchronisation within a run of steps.
+both heads, fused Adam, pictures and convolutions in channels-last memory, no synchronisation within a run
+of steps.
 
 eager    op by op
 compile  torch.compile of gather, forward and loss, with the backward pass it derives
 graph    CUDA: the compiled step with its optimiser, --chunk of them captured as one CUDA graph
 """
+import math
 import sys
 
 import peer
@@ -16,31 +18,62 @@ import peer
 class Vae:
     """Parameters and the loss of a batch."""
 
-    def __init__(self, layers, latent, activation, device):
+    def __init__(self, network, device):
         def parameter(array):
-            return torch.from_numpy(array).to(device).requires_grad_()
+            tensor = torch.from_numpy(array).to(device)
+            if tensor.dim() == 4:
+                tensor = tensor.contiguous(memory_format=torch.channels_last)
+            return tensor.requires_grad_()
 
-        self.layers = [(parameter(weight), parameter(bias)) for weight, bias in layers]
-        self.heads = (len(layers) - 1) // 2
-        self.latent = latent
-        self.activation = {"relu": torch.relu, "tanh": torch.tanh}[activation]
+        self.network = network
+        self.weights = [{name: parameter(array) for name, array in entry.items()}
+                        for entry in network.weights]
+        self.running = [[torch.zeros(len(entry["scale"]), device=device),
+                         torch.ones(len(entry["scale"]), device=device)] if "scale" in entry else None
+                        for entry in network.weights]
+        self.activations = {"identity": lambda x: x, "relu": torch.relu, "tanh": torch.tanh,
+                            "leaky_relu": lambda x: functional.leaky_relu(x, 0.01)}
 
     def parameters(self):
-        return [parameter for layer in self.layers for parameter in layer]
+        return [parameter for entry in self.weights for parameter in entry.values()]
+
+    def apply(self, i, h):
+        layer, weights = self.network.chain[i], self.weights[i]
+        if layer["kind"] == "linear":
+            h = functional.linear(h.flatten(1), weights["weight"], weights["bias"])
+        else:
+            if "unflatten" in layer:
+                h = h.unflatten(1, layer["unflatten"]).contiguous(memory_format=torch.channels_last)
+            window = {name: layer[name] for name in ("stride", "padding", "dilation")}
+            if layer["kind"] == "conv":
+                h = functional.conv2d(h, weights["weight"], weights["bias"], **window)
+            else:
+                h = functional.conv_transpose2d(h, weights["weight"], weights["bias"],
+                                                output_padding=layer["output_padding"], **window)
+        if "batch_norm" in layer:
+            mean, variance = self.running[i]
+            h = functional.batch_norm(h, mean, variance, weights["scale"], weights["shift"],
+                                      training=True, momentum=0.1, eps=peer.BATCH_NORM_EPSILON)
+        return self.activations[layer["activation"]](h)
+
+    def nll(self, output, x):
+        if self.network.likelihood == "bernoulli":
+            return functional.binary_cross_entropy_with_logits(output, x, reduction="sum")
+        squares = functional.mse_loss(output, x, reduction="sum")
+        constant = self.network.log_variance + math.log(2 * math.pi)
+        return 0.5 * (squares * math.exp(-self.network.log_variance) + x.numel() * constant)
 
     def loss(self, images, samples):
         x = images.index_select(0, samples).to(torch.float32) * (1 / 255)
+        x = x.permute(0, 3, 1, 2)  # N, C, H, W in the memory order N, H, W, C
         h = x
-        for i, (weight, bias) in enumerate(self.layers):
-            h = functional.linear(h, weight, bias)
-            if i == self.heads:
-                mu, log_variance = h.split(self.latent, dim=1)
+        for i in range(len(self.weights)):
+            h = self.apply(i, h)
+            if i == self.network.heads:
+                mu, log_variance = h.split(self.network.latent, dim=1)
                 h = mu + torch.randn_like(mu) * torch.exp(0.5 * log_variance)
-            elif i + 1 < len(self.layers):
-                h = self.activation(h)
-        nll = functional.binary_cross_entropy_with_logits(h, x, reduction="sum")
         kl = -0.5 * torch.sum(1 + log_variance - mu * mu - torch.exp(log_variance))
-        return (nll + kl) / len(samples)
+        return (self.nll(h, x.flatten(1) if h.dim() == 2 else x) + kl) / len(samples)
 
 
 class TorchPeer:
@@ -57,13 +90,12 @@ class TorchPeer:
         self.device = torch.cuda.get_device_name() if self.on_cuda else \
             f"CPU, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"
         self.batch = args.batch
-        images = peer.load_images(args.images, numpy)
+        network = peer.Network(args.network, args.weights, numpy)
+        images = peer.load_images(args.images, network, numpy)
         order = peer.load_order(args.order, images, args.batch, numpy)
         self.images = torch.from_numpy(images).to(args.device)
         self.order = torch.from_numpy(order).to(args.device)
-        _, latent, activation = peer.WORKLOADS[args.workload]
-        layers = peer.load_layers(args.weights, args.workload, numpy)
-        self.vae = Vae(layers, latent, activation, args.device)
+        self.vae = Vae(network, args.device)
         # "capturable" keeps the count of steps on the device, which only a graph needs.
         self.optimizer = torch.optim.Adam(
             self.vae.parameters(), lr=peer.LEARNING_RATE, betas=(peer.BETA1, peer.BETA2),
