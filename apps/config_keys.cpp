@@ -94,6 +94,8 @@ std::vector<ConfigKey> model_keys() {
                   4096),
       choice_key(ELBO_MEMBER(model.activation), {kModel, "mlp: between hidden layers"},
                  activation_choices()),
+      choice_key(ELBO_MEMBER(model.code_activation), {kModel, "plain autoencoder: of the code"},
+                 activation_choices()),
       choice_key(ELBO_MEMBER(model.init), {kModel, "how weights start"}, init_choices()),
       choice_key(ELBO_MEMBER(model.likelihood), {kModel, "of pixels given a latent"},
                  Choices<Likelihood>{{"bernoulli", Likelihood::bernoulli},
@@ -123,6 +125,52 @@ std::vector<ConfigKey> optimizer_keys() {
                  {kTraining, "sgd: share of the last step that is kept"}, {0, 1, true}),
       switch_key(ELBO_MEMBER(train.optimizer.nesterov),
                  {kTraining, "sgd: look ahead along the momentum"}),
+  };
+}
+
+std::vector<ConfigKey> objective_keys() {
+  const Range weight{0, 1e9};
+  return {
+      choice_key(ELBO_MEMBER(train.objective.bound),
+                 {kTraining, "what is minimised", "--objective"},
+                 Choices<Bound>{{"elbo", Bound::elbo},
+                                {"iwae", Bound::iwae},
+                                {"dreg", Bound::dreg},
+                                {"tcvae", Bound::tcvae}}),
+      integer_key(ELBO_MEMBER(train.objective.samples),
+                  {kTraining, "iwae, dreg: latents drawn per image"}, 1, 65536),
+      number_key(ELBO_MEMBER(train.objective.recon_weight),
+                 {kTraining, "weight of the reconstruction; 0: KL alone", "--recon-weight"},
+                 weight),
+      number_key(ELBO_MEMBER(train.objective.free_bits),
+                 {kTraining, "nats of KL per latent dimension that cost nothing"}, weight),
+      number_key(ELBO_MEMBER(train.objective.capacity_weight),
+                 {kTraining, "draw the KL to the capacity with this weight; 0: beta KL"}, weight),
+      schedule_key(ELBO_MEMBER(train.objective.capacity),
+                   {kTraining, "nats of KL, or a schedule of them"}),
+      number_key(ELBO_MEMBER(train.objective.mutual_information),
+                 {kTraining, "tcvae: weight of I(x; z); beta is that of total correlation"},
+                 weight),
+      number_key(ELBO_MEMBER(train.objective.dimension_kl),
+                 {kTraining, "tcvae: weight of the dimensions' own KL"}, weight),
+      number_key(ELBO_MEMBER(train.objective.dip_off_diagonal),
+                 {kTraining, "DIP-VAE: weight of squared covariances"}, weight),
+      number_key(ELBO_MEMBER(train.objective.dip_diagonal),
+                 {kTraining, "DIP-VAE: weight of variances' squared distance from 1"}, weight),
+      choice_key(ELBO_MEMBER(train.objective.dip_covariance),
+                 {kTraining, "DIP-VAE: of posterior means (I) or of samples (II)"},
+                 Choices<Spread>{{"means", Spread::means}, {"samples", Spread::samples}}),
+      number_key(ELBO_MEMBER(train.objective.mmd),
+                 {kTraining, "InfoVAE, WAE: weight of the distance from the prior"}, weight),
+      number_key(ELBO_MEMBER(train.objective.l1),
+                 {kTraining, "plain autoencoder: weight of the code's absolute values"}, weight),
+      number_key(ELBO_MEMBER(train.objective.sparsity),
+                 {kTraining, "plain autoencoder: weight of mean activities' KL from the target"},
+                 weight),
+      number_key(ELBO_MEMBER(train.objective.sparsity_target),
+                 {kTraining, "mean activity of a sparse code"}, {1e-6, 1, true}),
+      number_key(ELBO_MEMBER(train.objective.contractive),
+                 {kTraining, "plain autoencoder: weight of the code's squared Jacobian"}, weight),
   };
 }
 
@@ -206,8 +254,8 @@ std::vector<ConfigKey> device_keys() {
 // its section.
 std::vector<ConfigKey> build_keys() {
   std::vector<ConfigKey> all;
-  for (const auto& group :
-       {device_keys(), data_keys(), model_keys(), training_keys(), optimizer_keys(), output_keys()})
+  for (const auto& group : {device_keys(), data_keys(), model_keys(), training_keys(),
+                            optimizer_keys(), objective_keys(), output_keys()})
     all.insert(all.end(), group.begin(), group.end());
   return all;
 }

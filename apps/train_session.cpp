@@ -9,6 +9,7 @@
 #include "apps/trained_run.h"
 #include "apps/version.h"
 #include "engine/io/signals.h"
+#include "models/collapse_watch.h"
 
 namespace elbo {
 namespace {
@@ -192,6 +193,28 @@ void TrainSession::on_report(const StepReport& report) {
                                  {"beta", report.kl_weight},
                                  {"grad_norm", report.grad_norm},
                                  {"img_per_s", progress_.images_per_s()}});
+  if (trainer_->model().variational()) watch_latent(report);
+}
+
+// A latent collapses early or not at all.
+void TrainSession::watch_latent(const StepReport& report) {
+  constexpr int64_t kFirstStep = 200, kLastStep = 2000;
+  constexpr int64_t kMostValues = 1 << 20, kMostImages = 200;  // enough for a variance, and fast
+  const bool wanted = config_.train.objective.recon_weight > 0;  // "only KL" collapses on purpose
+  if (!wanted || collapse_told_ || report.step < kFirstStep || report.step > kLastStep) return;
+  const int64_t pixels = trainer_->model().image_size();
+  const int64_t images = std::min({kMostImages, kMostValues / pixels + 2, data_.train.count()});
+  const Inference::Posterior posterior = inference_->encode(
+      inference_->images(data_.train, 0, images, config_.data.binarise, config_.train.seed));
+  const LatentActivity activity =
+      latent_activity(posterior.mean, posterior.logvar, trainer_->model().latent_dim());
+  if (images < 2 || !activity.collapsed()) return;
+  collapse_told_ = true;
+  log_.warning(
+      fmt::format("after step {} the latent has collapsed: {:.2f} nats, no active "
+                  "dimension of {}, so pictures do not depend on it; {}",
+                  report.step, activity.total_nats, activity.kl_nats.size(),
+                  collapse_advice(config_, pixels, report.kl_weight)));
 }
 
 void TrainSession::on_epoch_end(const EpochReport& report) {

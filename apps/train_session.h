@@ -46,6 +46,7 @@ class TrainSession : public TrainObserver {
   void announce();
   int finish(bool to_the_end);
   void record_failure(const std::string& error);
+  void watch_latent(const StepReport& report);
   int64_t images_done() const;
 
   Fs& fs_;
@@ -65,6 +66,8 @@ class TrainSession : public TrainObserver {
   TrainProfile profile_;
   Progress progress_;
   std::string config_toml_;  // what checkpoints carry
+
+  bool collapse_told_ = false;
 
   // Of the epoch under way, for the rate.
   int64_t first_step_ = 0, step_in_epoch_ = 0;

@@ -43,6 +43,8 @@ enum class NoisePurpose : uint32_t {
   dropout = 9,
   dequantise = 16,  // what lies between one stored value of a pixel and the next
   flip = 17,        // which images are mirrored
+  tangent = 19,     // directions in which a derivative is taken
+  match = 18,       // draws of the prior that a batch of latents is compared with
 };
 
 // Which quadruples of numbers: everything of the address but the dimension.

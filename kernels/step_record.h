@@ -25,7 +25,7 @@ struct LossRecord {
   uint64_t step = 0;           // of StepState: finished steps before this one
   float recon = 0.0f;          // mean over the batch of the reconstruction loss, nats per sample
   float kl = 0.0f;             // mean over the batch of the KL divergence, nats per sample
-  float total = 0.0f;          // recon_weight * recon + kl_weight * kl: what is minimised
+  float total = 0.0f;          // what is minimised: recon_weight * recon + kl_weight * kl, or *total
   float learning_rate = 0.0f;  // as this step's update uses it
   float kl_weight = 0.0f;
   float grad_norm = 0.0f;  // before clipping
@@ -39,6 +39,7 @@ struct StepRecord {
   int64_t nll_count = 0;
   const float* kl = nullptr;
   int64_t batch = 0;
+  const float* total = nullptr;  // what is minimised, if it is not the weighted sum of the two
   StepState* state = nullptr;
   LossRecord* ring = nullptr;
   int64_t ring_size = 0;

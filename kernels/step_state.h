@@ -20,6 +20,8 @@ struct StepState {
   float learning_rate = 0.0f;
   float kl_weight = 1.0f;
   float recon_weight = 1.0f;
+  float one = 1.0f;       // never changes: the weight of what has a constant one
+  float capacity = 0.0f;  // nats that the KL is drawn to, where an objective does that
 
   float grad_norm = 0.0f;   // L2 norm of all gradients before clipping
   float grad_scale = 1.0f;  // what the optimiser multiplies gradients by: min(1, max_norm / norm)
@@ -31,6 +33,7 @@ struct StepState {
 struct StepRule {
   Schedule learning_rate;
   Schedule kl_weight;
+  Schedule capacity;
   uint64_t samples = 0;    // samples in the data set
   uint64_t batch = 0;      // samples per step
   bool drop_last = false;  // skip a smaller last batch of an epoch
@@ -39,6 +42,7 @@ struct StepRule {
 ELBO_HD void apply_schedules(StepState& state, const StepRule& rule) {
   state.learning_rate = schedule_value(rule.learning_rate, state.step);
   state.kl_weight = schedule_value(rule.kl_weight, state.step);
+  state.capacity = schedule_value(rule.capacity, state.step);
 }
 
 // To the next batch or epoch, unless a bad op was found: the optimiser then left the weights alone, so

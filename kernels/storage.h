@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "kernels/exec.h"
 #include "kernels/portability.h"
 
 namespace elbo {
@@ -43,6 +44,12 @@ ELBO_HD bf16 from_float<bf16>(float v) {
   const uint32_t rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
   const uint32_t quiet_nan = (u >> 16) | 0x40u;
   return bf16{static_cast<uint16_t>(v != v ? quiet_nan : rounded)};
+}
+
+// What a backward kernel does with an element of a gradient.
+template <class T>
+ELBO_HD void put_gradient(T& to, Compute<T> value, GradMode mode) {
+  to = from_float<T>(mode == GradMode::add ? to_float(to) + value : value);
 }
 
 // Elements of T in one 16-byte access.

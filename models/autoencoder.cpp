@@ -1,6 +1,7 @@
 #include "models/autoencoder.h"
 
 #include "engine/ops/basis_op.h"
+#include "engine/ops/contractive_op.h"
 #include "engine/ops/likelihood_op.h"
 #include "engine/ops/linear_op.h"
 #include "models/likelihood.h"
@@ -57,7 +58,7 @@ Autoencoder::Autoencoder(ParamStore& params, const ModelConfig& config, const Im
   const bool classic = config.kind == ModelKind::mlp_vae && config.hidden.size() == 1;
   Layers layers = layers_of(config);
   if (!variational() && !latent_is_picture()) {
-    layers.encoder.push_back(linear_layer(config.latent_dim, Activation::identity));
+    layers.encoder.push_back(linear_layer(config.latent_dim, config.code_activation));
   }
   using Names = std::vector<std::string>;
   std::vector<LayerPlan> plans = plan_encoder(layers.encoder, image);
@@ -99,6 +100,21 @@ Tensor Autoencoder::heads(Tape& tape, const Tensor& features) const {
 Tensor Autoencoder::encode(Tape& tape, const Tensor& x) const {
   const Tensor features = view_as(tape, encoder_->run(tape, x), {features_.size, true});
   return variational() ? heads(tape, features) : features;
+}
+
+Autoencoder::MovingCode Autoencoder::encode_moving(Tape& tape, const Tensor& x,
+                                                   const NoiseSource& tangent) const {
+  ELBO_CHECK(!variational(), "encode_moving: a posterior has no single code");
+  if (encoder_->size() == 1 && encoder_->is_plain_linear(0)) {
+    const Tensor code = encode(tape, x);
+    const Tensor slope = activation_slope(tape, code, encoder_->plan(0).spec.activation);
+    return {code, jacobian_norm(tape, *params_, slope, encoder_->weights(0).weight)};
+  }
+  const Tensor direction = prior_sample(tape, x.shape[0], x.cols(), x.dtype, tangent);
+  const Network::WithTangent end = encoder_->run_tangent(tape, x, direction);
+  const Tensor moved = view_as(tape, end.tangent, {features_.size, true});
+  return {view_as(tape, end.value, {features_.size, true}),
+          sum_rows(tape, mul(tape, moved, moved))};
 }
 
 LatentBlock Autoencoder::sample(Tape& tape, const Tensor& x, const NoiseSource& noise,

@@ -42,6 +42,14 @@ class Autoencoder {
   // x [B, image_size] -> [mu | logvar] [B, 2 latent], or the code [B, latent] of a plain autoencoder.
   Tensor encode(Tape& tape, const Tensor& x) const;
 
+  // The code of a plain autoencoder, and how fast it moves with x: |d code / d x|_F^2 of each image, [B].
+  // Exact for an encoder of one linear layer. Otherwise Hutchinson's estimate: the squared length of the
+  // Jacobian times `tangent`, standard normal numbers of x's shape, whose mean it is.
+  struct MovingCode {
+    Tensor code, jacobian_norm;
+  };
+  MovingCode encode_moving(Tape& tape, const Tensor& x, const NoiseSource& tangent) const;
+
   // x -> a sample of the posterior, its KL, and y, what the decoder's first layer makes of the sample.
   LatentBlock sample(Tape& tape, const Tensor& x, const NoiseSource& noise,
                      const RowWeight& kl_weight) const;

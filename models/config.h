@@ -9,6 +9,7 @@
 #include "engine/initialiser.h"
 #include "kernels/activation.h"
 #include "kernels/gather.h"
+#include "kernels/latent_moments.h"
 #include "kernels/likelihood_layer.h"
 #include "kernels/optimizer.h"
 #include "kernels/schedule.h"
@@ -26,7 +27,8 @@ struct ModelConfig {
   // conv: the latent is a picture of so many channels, as large as the one that the encoder ends with,
   // which has twice as many if variational; 0: latent_dim values
   int64_t latent_channels = 0;
-  Activation activation = Activation::relu;  // mlp: between hidden layers
+  Activation activation = Activation::relu;           // mlp: between hidden layers
+  Activation code_activation = Activation::identity;  // plain autoencoder: of the code
   InitKind init = InitKind::torch_uniform;
   Likelihood likelihood = Likelihood::bernoulli;
   float log_variance = 0.0f;  // of the Gaussian likelihood, fixed; 0 is half the squared error
@@ -58,6 +60,32 @@ struct DataConfig {
   int64_t device_mb = 0;  // CUDA: larger sets stay in host memory; 0: half of what is free
 };
 
+// What is minimised: a bound, with weights, and penalties that add to it. Weights of 0 leave a term out.
+enum class Bound : int {
+  elbo,   // reconstruction and KL divergence
+  iwae,   // k-sample importance-weighted bound
+  dreg,   // the same with doubly reparameterised gradients of the encoder
+  tcvae,  // KL as mutual information, total correlation (times beta) and dimension-wise KL
+};
+struct ObjectiveConfig {
+  Bound bound = Bound::elbo;
+  int64_t samples = 1;                               // iwae, dreg: draws per image
+  float recon_weight = 1.0f;                         // 0: the lectures' "only KL"
+  float free_bits = 0.0f;                            // nats per latent dimension that cost nothing
+  float capacity_weight = 0.0f;                      // gamma of gamma |KL - C|, in place of beta KL
+  Schedule capacity{ScheduleKind::constant, 25.0f};  // C, nats
+  float mutual_information = 1.0f, dimension_kl = 1.0f;  // tcvae
+  float dip_off_diagonal = 0.0f, dip_diagonal = 0.0f;
+  Spread dip_covariance = Spread::means;  // means: DIP-VAE-I; samples: DIP-VAE-II
+  float mmd = 0.0f;                       // InfoVAE, WAE
+  float l1 = 0.0f;                        // of the code
+  float sparsity = 0.0f;                  // KL of mean activations from sparsity_target
+  float sparsity_target = 0.05f;
+  float contractive = 0.0f;  // of the squared norm of d code / d x
+
+  bool is_elbo() const;  // nothing but the two terms of the ELBO, however weighted
+};
+
 struct TrainConfig {
   int64_t batch_size = 128;
   int64_t epochs = 10;
@@ -66,6 +94,7 @@ struct TrainConfig {
   Schedule learning_rate{ScheduleKind::constant, 1e-3f};
   float beta = 1.0f;                                   // final KL weight
   Schedule kl_schedule{ScheduleKind::constant, 1.0f};  // multiplies beta
+  ObjectiveConfig objective;
   OptimizerHyper optimizer;
   float clip_grad = 0.0f;  // 0: off
   uint64_t seed = 42;

@@ -1,6 +1,7 @@
 #include "models/network.h"
 
 #include "engine/ops/basis_op.h"
+#include "engine/ops/contractive_op.h"
 #include "engine/ops/linear_op.h"
 #include "engine/ops/resample_op.h"
 #include "kernels/error.h"
@@ -127,6 +128,46 @@ Tensor Network::apply(Tape& tape, const Layer& layer, const Tensor& x) const {
       break;
   }
   return x;
+}
+
+// The layer without its bias and activation.
+Tensor Network::apply_to_tangent(Tape& tape, const Layer& layer, const Tensor& tangent) const {
+  const LayerSpec& spec = layer.plan.spec;
+  const LayerWeights& w = layer.weights;
+  constexpr Activation kNone = Activation::identity;
+  if (spec.norm == NormKind::none) {
+    switch (spec.kind) {
+      case LayerKind::linear:
+        return linear(tape, *params_, tangent, w.weight, nullptr, kNone);
+      case LayerKind::conv:
+        return conv2d(tape, *params_, tangent, w.weight, nullptr, spec.window, kNone);
+      case LayerKind::conv_transpose:
+        return conv_transpose2d(tape, *params_, tangent, w.weight, nullptr, spec.window,
+                                spec.output_padding.value_or(OutputPadding{}), kNone);
+      default:
+        break;
+    }
+  }
+  throw_error(ErrorCode::usage, "layer \"", spec.text,
+              "\" in a contractive encoder; its Jacobian is known for linear layers and "
+              "convolutions without normalisation");
+}
+
+Network::WithTangent Network::run_tangent(Tape& tape, const Tensor& x,
+                                          const Tensor& tangent) const {
+  WithTangent at{x, tangent};
+  for (const Layer& layer : layers_) {
+    const Tape::Scope scope(tape, layer.weights.label.c_str());
+    at.value = apply(tape, layer, view_as(tape, at.value, layer.plan.in));
+    at.tangent = apply_to_tangent(tape, layer, view_as(tape, at.tangent, layer.plan.in));
+    const Activation kind = layer.plan.spec.activation;
+    if (kind != Activation::identity) {
+      at.tangent = mul(tape, at.tangent, activation_slope(tape, at.value, kind));
+    }
+    at.value = view_as(tape, at.value, layer.plan.out);
+    at.tangent = view_as(tape, at.tangent, layer.plan.out);
+  }
+  return at;
 }
 
 Tensor Network::run(Tape& tape, Tensor x, size_t first, size_t last) const {

@@ -31,6 +31,14 @@ class Network {
   Tensor run(Tape& tape, Tensor x, size_t first, size_t last) const;
   Tensor run(Tape& tape, const Tensor& x) const { return run(tape, x, 0, size()); }
 
+  // Layers applied to x, and what a small change of x along `tangent` makes of the result: the Jacobian
+  // times the tangent, as ops that can be differentiated in turn.
+  // ErrorCode::usage for layers other than linear ones and convolutions without normalisation.
+  struct WithTangent {
+    Tensor value, tangent;
+  };
+  WithTangent run_tangent(Tape& tape, const Tensor& x, const Tensor& tangent) const;
+
   // Whether layer i is fully connected and nothing but an activation follows it.
   bool is_plain_linear(size_t i) const;
 
@@ -45,6 +53,7 @@ class Network {
   };
 
   Tensor apply(Tape& tape, const Layer& layer, const Tensor& x) const;
+  Tensor apply_to_tangent(Tape& tape, const Layer& layer, const Tensor& tangent) const;
 
   ParamStore* params_;
   std::vector<Layer> layers_;

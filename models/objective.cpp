@@ -1,25 +1,81 @@
 #include "models/objective.h"
 
+#include "kernels/error.h"
+
 namespace elbo {
 namespace {
 
-// A scalar of the step state as the weight of every row's loss, averaged over the batch.
-RowWeight batch_mean_weight(const float* value, int64_t batch, Device device) {
-  RowWeight weight;
-  weight.values = external_tensor(const_cast<float*>(value), Shape{1}, device);
-  weight.scale = 1.0 / static_cast<double>(std::max<int64_t>(batch, 1));
-  return weight;
+void refuse(const char* key, const char* why) {
+  throw_error(ErrorCode::usage, "train.objective.", key, " ", why);
+}
+
+bool uses_kl_term(const ObjectiveConfig& c) { return c.free_bits > 0 || c.capacity_weight > 0; }
+bool uses_posterior(const ObjectiveConfig& c) {
+  return c.bound != Bound::elbo || uses_kl_term(c) || c.dip_off_diagonal > 0 || c.dip_diagonal > 0;
 }
 
 }  // namespace
 
+bool ObjectiveConfig::is_elbo() const {
+  return bound == Bound::elbo && !uses_posterior(*this) && mmd == 0 && l1 == 0 && sparsity == 0 &&
+         contractive == 0;
+}
+
+void check_objective(const ObjectiveConfig& c, const ModelConfig& model, bool bf16) {
+  if (c.is_elbo()) return;
+  const bool importance = c.bound == Bound::iwae || c.bound == Bound::dreg;
+  if (bf16) {
+    refuse("bound",
+           "and its penalties need --precision fp32 or tf32; bf16 knows the plain ELBO only");
+  }
+  if (!model.variational() && uses_posterior(c)) {
+    throw_error(ErrorCode::usage,
+                "the objective needs a posterior, and model.kind is a plain autoencoder; "
+                "use a VAE, or leave out bound, free_bits, capacity_weight and dip_*");
+  }
+  if (model.variational() && (c.l1 > 0 || c.sparsity > 0 || c.contractive > 0)) {
+    refuse(c.l1 > 0         ? "l1"
+           : c.sparsity > 0 ? "sparsity"
+                            : "contractive",
+           "is for the code of a plain autoencoder; model.kind is a VAE");
+  }
+  if (c.sparsity > 0 && model.code_activation != Activation::sigmoid) {
+    refuse("sparsity", "needs a code in (0, 1): set model.code_activation to sigmoid");
+  }
+  if (importance && (c.recon_weight != 1.0f || uses_kl_term(c))) {
+    refuse(c.recon_weight != 1.0f ? "recon_weight" : "bound",
+           "of an importance-weighted bound cannot be weighted term by term; use bound elbo");
+  }
+  if (c.free_bits > 0 && c.capacity_weight > 0) {
+    refuse("free_bits", "and capacity_weight both replace the KL term; use one");
+  }
+  if (c.bound == Bound::tcvae && uses_kl_term(c)) {
+    refuse("bound", "tcvae has a KL term of its own; leave out free_bits and capacity_weight");
+  }
+}
+
+ObjectiveWeights weights_of(const StepState& state, Device device) {
+  const auto scalar = [&](const float& value) {
+    return external_tensor(const_cast<float*>(&value), Shape{1}, device);
+  };
+  return {scalar(state.recon_weight), scalar(state.kl_weight), scalar(state.capacity),
+          scalar(state.one)};
+}
+
+RowWeight batch_mean_weight(const Tensor& value, int64_t batch) {
+  RowWeight weight;
+  weight.values = value;
+  weight.scale = 1.0 / static_cast<double>(std::max<int64_t>(batch, 1));
+  return weight;
+}
+
 ObjectiveTerms elbo_objective(Tape& tape, const Autoencoder& model, const ImageBatch& images,
-                              const NoiseSource& noise, const StepState* state) {
+                              const NoiseSource& noise, const ObjectiveWeights* weights) {
   const int64_t batch = images.target.shape[0];
   RowWeight recon_weight, kl_weight;
-  if (state && tape.recording()) {
-    recon_weight = batch_mean_weight(&state->recon_weight, batch, tape.device());
-    kl_weight = batch_mean_weight(&state->kl_weight, batch, tape.device());
+  if (weights && tape.recording()) {
+    recon_weight = batch_mean_weight(weights->recon, batch);
+    kl_weight = batch_mean_weight(weights->kl, batch);
   }
   ObjectiveTerms terms;
   if (model.variational()) {
@@ -32,6 +88,13 @@ ObjectiveTerms elbo_objective(Tape& tape, const Autoencoder& model, const ImageB
     terms.nll = model.decode_nll(tape, code, 0, images.target, recon_weight);
   }
   return terms;
+}
+
+ObjectiveTerms training_objective(Tape& tape, const Autoencoder& model, const ImageBatch& images,
+                                  const ObjectiveInput& input) {
+  if (input.config->is_elbo())
+    return elbo_objective(tape, model, images, input.noise, &input.weights);
+  return composed_objective(tape, model, images, input);
 }
 
 }  // namespace elbo

@@ -1,7 +1,14 @@
-// What training minimises: the mean over the batch of  recon_weight * nll + kl_weight * kl.
+// What training minimises, in nats per image, averaged over the batch:
 //
-// With both weights 1 that is -ELBO in nats per image: the likelihood summed over pixels, the KL summed
-// over latents, both averaged over the batch.
+//   recon_weight * nll + kl_weight * kl              the ELBO with both weights 1, or beta-VAE
+//   -log (1/k sum_k p(x, z_k) / q(z_k | x))          IWAE; with DReG gradients of the encoder
+//   nll + MI + beta TC + dimension-wise KL           beta-TCVAE
+//
+// the likelihood summed over pixels, the KL over latents; plus the penalties of ObjectiveConfig. Free
+// bits take max(free_bits, KL of the batch's mean) of each dimension, capacity gamma |KL - C|.
+//
+// Reading guide: training_objective() chooses; elbo_objective() is the fused path that evaluation takes
+// too; objective_bounds.cpp has the others.
 #pragma once
 
 #include "engine/image_data.h"
@@ -15,11 +22,39 @@ struct ObjectiveTerms {
   Tensor nll;  // nats per image: [B], or [parts * B] as likelihood_layer() says
   Tensor kl;   // [B]; no data for a plain autoencoder
   bool has_kl = false;
+  Tensor total;  // [1], what is minimised; no data: the weighted sum of the two
 };
 
-// Weights are read from `state` in device memory while the step runs; null computes the terms alone.
-// Gradient flow starts here: call tape.backward() afterwards.
+// Scalars in device memory that are read while a step runs: those of a StepState, in training.
+struct ObjectiveWeights {
+  Tensor recon, kl, capacity, one;  // [1]
+};
+ObjectiveWeights weights_of(const StepState& state, Device device);
+
+// What an objective reads besides the images.
+struct ObjectiveInput {
+  NoiseSource noise;  // of the latent
+  ObjectiveWeights weights;
+  const ObjectiveConfig* config;
+  int64_t samples = 0;  // images in the training set
+};
+
+// ErrorCode::usage naming the key, if a model cannot be trained on an objective.
+void check_objective(const ObjectiveConfig& config, const ModelConfig& model, bool bf16);
+
+// The ELBO's two terms. With weights gradient flow starts here: call tape.backward() afterwards.
 ObjectiveTerms elbo_objective(Tape& tape, const Autoencoder& model, const ImageBatch& images,
-                              const NoiseSource& noise, const StepState* state);
+                              const NoiseSource& noise, const ObjectiveWeights* weights);
+
+// Whatever config says; gradient flow starts here too.
+ObjectiveTerms training_objective(Tape& tape, const Autoencoder& model, const ImageBatch& images,
+                                  const ObjectiveInput& input);
+
+// A scalar as the weight of every row's loss, averaged over the batch.
+RowWeight batch_mean_weight(const Tensor& value, int64_t batch);
+
+// The bounds and penalties that elbo_objective() does not know.
+ObjectiveTerms composed_objective(Tape& tape, const Autoencoder& model, const ImageBatch& images,
+                                  const ObjectiveInput& input);
 
 }  // namespace elbo

@@ -65,6 +65,7 @@ Trainer::Trainer(Context& context, const RunConfig& config, const ImageData& tra
       config.precision == Precision::tf32 ? ProductPrecision::tf32 : ProductPrecision::fp32,
       config.product_kernels);
   context.set_overlap_launches(config.overlap_launches);
+  check_objective(config.train.objective, config.model, config.precision == Precision::bf16);
   params_.add_group("model", config.train.optimizer);
   model_ = std::make_unique<Autoencoder>(params_, config.model, train.shape().as_size());
   params_.finalise();
@@ -76,6 +77,7 @@ Trainer::Trainer(Context& context, const RunConfig& config, const ImageData& tra
 
   rule_.learning_rate = config.train.learning_rate;
   rule_.kl_weight = config.train.kl_schedule;
+  rule_.capacity = config.train.objective.capacity;
   rule_.kl_weight.base *= config.train.beta;
   rule_.kl_weight.start *= config.train.beta;
   for (float& value : rule_.kl_weight.value) value *= config.train.beta;
@@ -100,6 +102,7 @@ void Trainer::upload_state() {
   state.step = static_cast<uint64_t>(step_);
   state.epoch = static_cast<uint64_t>(epoch());
   state.position = static_cast<uint64_t>(position());
+  state.recon_weight = config_.train.objective.recon_weight;
   context_.upload(state_, &state, sizeof state);
   prepare_step(context_.exec(), state_, rule_);
   params_.refresh_shadow();
@@ -137,13 +140,15 @@ void Trainer::body(Tape& tape, int64_t batch) {
   noise.seed = config_.train.seed;
   noise.state = state_;
   noise.purpose = NoisePurpose::latent;
-  const ObjectiveTerms terms = elbo_objective(tape, *model_, images, noise, state_);
+  const ObjectiveTerms terms = training_objective(
+      tape, *model_, images,
+      {noise, weights_of(*state_, tape.device()), &config_.train.objective, train_.count()});
   tape.backward(params_);
 
   const Tape::Scope scope(tape, "opt");
   const int64_t count = params_.span_count();
   auto* gradients = static_cast<float*>(params_.gradients());
-  tape.op("record_step", {terms.nll, terms.kl}, {}, [&](const Exec& exec) {
+  tape.op("record_step", {terms.nll, terms.kl, terms.total}, {}, [&](const Exec& exec) {
     StepRecord args;
     args.grad = gradients;
     args.count = count;
@@ -151,6 +156,7 @@ void Trainer::body(Tape& tape, int64_t batch) {
     args.nll = terms.nll.as<float>();
     args.nll_count = terms.nll.size();
     args.kl = terms.has_kl ? terms.kl.as<float>() : nullptr;
+    args.total = terms.total.shape.rank() > 0 ? terms.total.as<float>() : nullptr;
     args.batch = batch;
     args.state = state_;
     args.ring = ring_;

@@ -210,6 +210,15 @@ LatentBlock latent_block(Tape& tape, ParamStore& params, const Tensor& x, const 
   return {latent, call.decoder.y};
 }
 
+Tensor prior_sample(Tape& tape, int64_t batch, int64_t dim, DType dtype, const NoiseSource& noise) {
+  const Tensor z = tape.new_buffer({batch, dim}, dtype);
+  tape.op("prior_sample", {}, {z}, [&](const Exec& exec) {
+    with_element_type("prior_sample", z,
+                      [&]<class T>(T) { gaussian_noise(exec, z.as<T>(), batch, dim, noise); });
+  });
+  return z;
+}
+
 Tensor posterior_mean(Tape& tape, const Tensor& stats) {
   check_stats("posterior_mean", stats);
   return slice_cols(tape, stats, 0, stats.shape[1] / 2);

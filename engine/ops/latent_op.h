@@ -43,6 +43,9 @@ LatentBlock latent_block(Tape& tape, ParamStore& params, const Tensor& x, const 
                          const NoiseSource& noise, const RowWeight& kl_weight,
                          const LayerParams& decoder);
 
+// Draws of N(0, I), [batch, dim]: a constant.
+Tensor prior_sample(Tape& tape, int64_t batch, int64_t dim, DType dtype, const NoiseSource& noise);
+
 // mu alone, [B, D], as a contiguous tensor: what evaluation decodes.
 Tensor posterior_mean(Tape& tape, const Tensor& stats);
 

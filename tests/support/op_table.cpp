@@ -5,6 +5,7 @@
 #include "engine/ops/likelihood_op.h"
 #include "engine/ops/linear_op.h"
 #include "tests/support/op_table_conv.h"
+#include "tests/support/op_table_objective.h"
 #include "tests/support/op_table_pictures.h"
 
 namespace elbo {
@@ -296,6 +297,7 @@ std::vector<OpEntry> make_table() {
   table.push_back(unary("reshape", [](Tape& tape, const Tensor& x) {
     return reshape(tape, x, Shape{x.shape[1], x.shape[0]});
   }));
+  for (OpEntry& entry : objective_ops()) table.push_back(std::move(entry));
   for (OpEntry& entry : picture_ops()) table.push_back(std::move(entry));
   return table;
 }
