@@ -2,21 +2,12 @@
 
 #include <cstdio>
 
-#include "engine/io/blob.h"
+#include "apps/output_path.h"
 
 namespace elbo {
 
 PictureFile::PictureFile(const Arguments& arguments, const std::string& fallback)
-    : path_(arguments.text("--out", join_path(arguments.text("--run"), fallback))) {
-  if (!path_.ends_with(".png")) {
-    throw_error(ErrorCode::usage, "--out: found ", in_quotes(path_),
-                ", expected the name of a .png file");
-  }
-  const std::string directory = parent_path(path_);
-  if (arguments.has("--out") && !directory.empty() && !exists(real_fs(), directory)) {
-    throw_error(ErrorCode::usage, "--out ", path_, ": there is no directory ", directory);
-  }
-}
+    : path_(output_path(arguments, "--out", fallback, {".png"})) {}
 
 void PictureFile::write(const Picture& picture) const {
   write_png(real_fs(), path_, picture);

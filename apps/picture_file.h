@@ -12,6 +12,7 @@ class PictureFile {
  public:
   // Without --out, `fallback` in the directory of --run.
   PictureFile(const Arguments& arguments, const std::string& fallback);
+  explicit PictureFile(std::string path) : path_(std::move(path)) {}
 
   void write(const Picture& picture) const;  // and says so on stdout
 

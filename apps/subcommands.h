@@ -18,6 +18,24 @@ int reconstruct(const Arguments& arguments);
 CommandLine traverse_command_line();
 int traverse(const Arguments& arguments);
 
+CommandLine interpolate_command_line();
+int interpolate(const Arguments& arguments);
+
+CommandLine manifold_command_line();
+int manifold(const Arguments& arguments);
+
+CommandLine neighbours_command_line();
+int neighbours(const Arguments& arguments);
+
+CommandLine encode_command_line();
+int encode(const Arguments& arguments);
+
+CommandLine decode_command_line();
+int decode(const Arguments& arguments);
+
+CommandLine scatter_command_line();
+int scatter(const Arguments& arguments);
+
 CommandLine evaluate_command_line();
 int evaluate(const Arguments& arguments);
 

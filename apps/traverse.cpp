@@ -2,11 +2,11 @@
 #include <cmath>
 #include <numeric>
 
+#include "apps/flag_values.h"
 #include "apps/image_grid.h"
+#include "apps/latent_source.h"
 #include "apps/picture_file.h"
 #include "apps/subcommands.h"
-#include "apps/trained_run.h"
-#include "engine/io/blob.h"
 
 namespace elbo {
 namespace {
@@ -15,25 +15,7 @@ constexpr int64_t kMostSteps = 1000;
 constexpr int64_t kMostRows = 1000;
 constexpr int64_t kImagesForOrder = 1000;  // KL per latent settles within a per cent or so
 constexpr double kFarthest = 1000;         // of a latent, in standard deviations of the prior
-
-struct Range {
-  double low = -3, high = 3;
-};
-
-Range parse_range(const std::string& text) {
-  const size_t dots = text.find("..");
-  Arguments ends;  // for its number parsing and its message
-  ends.add("--range", text.substr(0, dots));
-  Range range;
-  range.low = ends.number("--range", 0, -kFarthest, kFarthest);
-  ends.add("--range", dots == std::string::npos ? "" : text.substr(dots + 2));
-  range.high = ends.number("--range", 0, -kFarthest, kFarthest);
-  if (range.low >= range.high) {
-    throw_error(ErrorCode::usage, "--range: found ", in_quotes(text),
-                ", expected LOW..HIGH with LOW below HIGH, like -3..3");
-  }
-  return range;
-}
+constexpr uint64_t kSeed = 42;             // of --from prior:N, the first samples of elbo sample
 
 // KL(q(z_d | x) || N(0, 1)), averaged over images; the squared mean of a plain autoencoder's code
 // about its average, whose scale is arbitrary.
@@ -75,18 +57,6 @@ std::vector<int64_t> order_by_kl(TrainedRun& run, const std::string& data_path, 
   return order;
 }
 
-std::vector<int64_t> parse_dims(const std::string& text, int64_t latent_dim) {
-  std::vector<int64_t> dims;
-  for (size_t begin = 0; begin <= text.size();) {
-    const size_t end = std::min(text.find(',', begin), text.size());
-    Arguments one;
-    one.add("--dims", text.substr(begin, end - begin));
-    dims.push_back(one.integer("--dims", 0, 0, latent_dim - 1));
-    begin = end + 1;
-  }
-  return dims;
-}
-
 // One latent per row, one value per column; everything else as in `base`.
 std::vector<float> latent_rows(const std::vector<float>& base, const std::vector<int64_t>& dims,
                                const Range& range, int64_t steps) {
@@ -103,14 +73,14 @@ std::vector<float> latent_rows(const std::vector<float>& base, const std::vector
   return latents;
 }
 
+// --index I is the older spelling of --from I.
 std::vector<float> base_latent(TrainedRun& run, const Arguments& arguments, Log& log) {
-  if (!arguments.has("--index"))
-    return std::vector<float>(static_cast<size_t>(run.model().latent_dim()), 0.0f);
-  const ImageData data = open_test_images(run, arguments.text("--data"), log);
-  const int64_t index = arguments.integer("--index", 0, 0, data.count() - 1);
-  const auto image =
-      run.inference().images(data, index, 1, run.config().data.binarise, run.config().train.seed);
-  return run.inference().encode(image).mean;
+  if (arguments.has("--index") && arguments.has("--from")) {
+    throw Error(ErrorCode::usage, "--from and --index say the same; give one of them");
+  }
+  const std::string flag = arguments.has("--index") ? "--index" : "--from";
+  LatentSource source(run, arguments.text("--data"), kSeed, log);
+  return source.latent(flag, arguments.text(flag, "mean"));
 }
 
 }  // namespace
@@ -126,31 +96,33 @@ CommandLine traverse_command_line() {
        {"--dims", 0, Takes::one_value, "I,J,...", group, "these latents, in this order",
         "all, by KL"},
        {"--rows", 0, Takes::one_value, "N", group, "at most so many latents", "32"},
-       {"--index", 0, Takes::one_value, "I", group,
-        "start from test image I instead of the prior's mean"},
+       {"--from", 0, Takes::one_value, "SOURCE", group, "latent to start from", "mean"},
+       {"--index", 0, Takes::one_value, "I", group, "test image to start from: --from I"},
        {"--data", 0, Takes::one_value, "DIR", group, "other images to use (elbo data --help)",
         "the run's own"},
        {"--out", 'o', Takes::one_value, "FILE.png", group, "picture to write",
         "DIR/traverse.png"}});
-  command.notes =
-      "The order needs test images to measure KL on; with --dims and without --index no\n"
-      "data is read.\n";
+  command.notes = std::string(kLatentSourceNote) +
+                  "The order needs test images to measure KL on; with --dims and --from mean no\n"
+                  "data is read.\n";
   command.examples = {"elbo traverse --run runs/first",
-                      "elbo traverse --run runs/first --index 12 --range -2..2 --steps 9",
+                      "elbo traverse --run runs/first --from prior:12 --range -2..2 --steps 9",
                       "elbo traverse --run runs/first --dims 3,0,7 --out three.png"};
   return command;
 }
 
 int traverse(const Arguments& arguments) {
-  const Range range = parse_range(arguments.text("--range", "-3..3"));
+  const Range range =
+      parse_range("--range", arguments.text("--range", "-3..3"), -kFarthest, kFarthest);
   const int64_t steps = arguments.integer("--steps", 11, 2, kMostSteps);
   const int64_t rows = arguments.integer("--rows", 32, 1, kMostRows);
   const PictureFile file(arguments, "traverse.png");
   Log log;
   TrainedRun run(arguments, log);
-  std::vector<int64_t> dims = arguments.has("--dims")
-                                  ? parse_dims(arguments.text("--dims"), run.model().latent_dim())
-                                  : order_by_kl(run, arguments.text("--data"), log);
+  std::vector<int64_t> dims =
+      arguments.has("--dims")
+          ? parse_dims("--dims", arguments.text("--dims"), run.model().latent_dim())
+          : order_by_kl(run, arguments.text("--data"), log);
   dims.resize(std::min(dims.size(), static_cast<size_t>(rows)));
   GridStyle style;
   style.columns = steps;

@@ -1,0 +1,54 @@
+#include "apps/image_grid.h"
+#include "apps/latent_files.h"
+#include "apps/output_path.h"
+#include "apps/picture_file.h"
+#include "apps/subcommands.h"
+#include "apps/trained_run.h"
+
+namespace elbo {
+namespace {
+
+constexpr int64_t kMostColumns = 1 << 20;
+
+}  // namespace
+
+CommandLine decode_command_line() {
+  CommandLine command;
+  command.name = "decode";
+  command.summary = "make pictures of codes in a .npy file";
+  const std::string group = "Files";
+  command.flags = with_run_flags(
+      {{"--latents", 0, Takes::one_value, "FILE.npy", group,
+        "codes [N, latents], or one [latents]"},
+       {"--out", 'o', Takes::one_value, "FILE", group,
+        "a grid as .png, or all pictures [N, height, width(, 3)] in [0, 1] as .npy",
+        "DIR/decode.png"},
+       {"--columns", 0, Takes::one_value, "N", group, "pictures per row of the grid", "8"}});
+  command.notes = "elbo encode makes such codes; so does numpy.save of any program.\n";
+  command.examples = {"elbo decode --run runs/first --latents runs/first/codes.npy -o all.npy",
+                      "elbo decode --run runs/mnist --latents codes.npy --columns 20",
+                      "elbo decode --run runs/mnist --latents one.npy --out one.png"};
+  return command;
+}
+
+int decode(const Arguments& arguments) {
+  const std::string latents = arguments.required("--latents", "name the .npy file of codes");
+  const std::string out = output_path(arguments, "--out", "decode.png", {".png", ".npy"});
+  GridStyle style;
+  style.columns = arguments.integer("--columns", style.columns, 1, kMostColumns);
+  Log log;
+  TrainedRun run(arguments, log);
+  const int64_t dim = run.model().latent_dim();
+  const std::vector<float> codes = read_latents(latents, dim);
+  const bool grid = out.ends_with(".png");
+  if (grid) check_grid(std::ssize(codes) / dim, run.image(), style);
+  const std::vector<float> pictures = run.inference().decode(codes);
+  if (grid) {
+    PictureFile(out).write(image_grid(pictures, run.image(), style));
+  } else {
+    write_pictures(out, pictures, run.image());
+  }
+  return 0;
+}
+
+}  // namespace elbo
