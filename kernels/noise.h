@@ -36,15 +36,17 @@ enum class NoisePurpose : uint32_t {
   binarise = 2,  // fresh Bernoulli draws of grey pixels
   init = 3,      // initialisation; sample = number of the parameter tensor, dimension = element
   shuffle = 4,   // keys of the epoch permutations; step = epoch
-  corrupt = 5,   // denoising autoencoders
+  corrupt = 5,   // damage to training images, afresh each step (corruption.h)
   prior = 6,     // samples of the prior for pictures
   data = 7,      // procedural data sets
   evaluate = 8,  // the auditor's posterior samples
   dropout = 9,
   dequantise = 16,  // what lies between one stored value of a pixel and the next
   flip = 17,        // which images are mirrored
-  tangent = 19,     // directions in which a derivative is taken
   match = 18,       // draws of the prior that a batch of latents is compared with
+  tangent = 19,     // directions in which a derivative is taken
+  // As corrupt, of images that are not trained on: always the same.
+  corrupt_fixed = 24,
 };
 
 // Which quadruples of numbers: everything of the address but the dimension.
