@@ -13,6 +13,7 @@
 #include "apps/config_keys.h"
 #include "apps/nearest_name.h"
 #include "kernels/error.h"
+#include "models/corruption_text.h"
 #include "models/layer_spec.h"
 
 namespace elbo {
@@ -167,6 +168,22 @@ ConfigKey layers_key(const char* name, Member member, const About& about) {
       throw BadValue{concat("layers that make sense: ", error.what())};
     }
     member(c) = std::move(lines);
+  };
+  return key;
+}
+
+template <class Member>
+ConfigKey corruption_key(const char* name, Member member, const About& about) {
+  ConfigKey key = text_key(name, member, about, "CHAIN");
+  key.assign = [member](RunConfig& c, const ConfigValue& v) {
+    const auto* text = v.as<std::string>();
+    if (text == nullptr) throw BadValue{"text like \"gaussian:0.3,blur:2\""};
+    try {
+      parse_corruptions(*text);
+    } catch (const Error& error) {
+      throw BadValue{concat("corruptions that make sense: ", error.what())};
+    }
+    member(c) = *text == "none" ? "" : *text;
   };
   return key;
 }

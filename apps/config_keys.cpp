@@ -62,6 +62,9 @@ std::vector<ConfigKey> data_keys() {
       switch_key(ELBO_MEMBER(data.flip), {kData, "training: mirror half of the images"}),
       switch_key(ELBO_MEMBER(data.dequantise),
                  {kData, "add noise below one grey level, for a Gaussian likelihood"}),
+      corruption_key(
+          ELBO_MEMBER(data.corrupt),
+          {kData, "damage that the model is to undo, like gaussian:0.3,blur:2", "--corrupt"}),
       integer_key(ELBO_MEMBER(data.resolution), {kData, "sprites: width and height in pixels"}, 8,
                   1024),
       integer_key(ELBO_MEMBER(data.train_samples),

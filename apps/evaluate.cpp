@@ -7,6 +7,7 @@
 #include "apps/subcommands.h"
 #include "apps/threads.h"
 #include "apps/trained_run.h"
+#include "models/corruption_text.h"
 
 namespace elbo {
 namespace {
@@ -65,7 +66,15 @@ DataVariant trained_variant(Binarise binarise) {
   throw Error("unknown binarisation");
 }
 
-AuditData open_data(const Arguments& arguments, const Subject& subject, std::string& name,
+void set_damage(const Arguments& arguments, const DataConfig& config, const ImageSize& image,
+                AuditSubject& about) {
+  about.corrupt = arguments.text("--corrupt", config.corrupt);
+  about.options.damage = {parse_corruptions(about.corrupt), image};
+  check_corruptions(about.options.damage.chain, image, about.corrupt);
+}
+
+// `about` gets the name of the images, and what the model sees of them.
+AuditData open_data(const Arguments& arguments, const Subject& subject, AuditSubject& about,
                     Log& log) {
   const DataConfig& config = subject.config.data;
   const bool sprites = config.kind == DataKind::sprites && !arguments.has("--data");
@@ -76,7 +85,8 @@ AuditData open_data(const Arguments& arguments, const Subject& subject, std::str
   if (sprites) {
     const SpriteSplit split = sprite_split(config);
     if (limit == 0 || limit > split.test) limit = split.test;
-    name = "sprites";
+    about.data = "sprites";
+    set_damage(arguments, config, {config.resolution, config.resolution, 1}, about);
     return AuditData::sprites(config.resolution, split.train, limit);
   }
   DataConfig images = config;
@@ -86,7 +96,8 @@ AuditData open_data(const Arguments& arguments, const Subject& subject, std::str
   }
   if (limit == 0) limit = images.test_samples;
   const ImageSplit test = open_images(real_fs(), images, log).test;
-  name = test.source;
+  about.data = test.source;
+  set_damage(arguments, config, {test.height, test.width, test.channels}, about);
   if (subject.image) {
     check_image_shape({test.channels, test.height, test.width}, *subject.image, test.source);
   }
@@ -113,6 +124,8 @@ CommandLine evaluate_command_line() {
        "the run's own", ""},
       {"--variant", 0, Takes::one_value, "grey|dynamic|fixed", data,
        "grey values, binarised by chance, or at one half", "as trained", ""},
+      {"--corrupt", 0, Takes::one_value, "CHAIN", data,
+       "what the encoder sees, like gaussian:0.3,blur:2, or none", "as trained", ""},
       {"--images", 0, Takes::one_value, "N", data, "how many test images; 0: all", "0", ""},
       {"--nll-samples", 0, Takes::one_value, "K", figures,
        "importance samples per image for the likelihood; 0: leave it out", "0", ""},
@@ -143,7 +156,7 @@ int evaluate(const Arguments& arguments) {
   const AuditNet net =
       subject.image ? AuditNet(weights, subject.weights_path, model, subject.image->as_size())
                     : AuditNet(weights, subject.weights_path, model.activation);
-  const AuditData data = open_data(arguments, subject, about.data, log);
+  const AuditData data = open_data(arguments, subject, about, log);
   about.model = subject.weights_path;
   about.likelihood = model.likelihood;
   const AuditReport report =

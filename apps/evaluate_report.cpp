@@ -75,7 +75,11 @@ std::string json_string(std::string_view text) {
 std::string audit_table(const AuditReport& report, const AuditSubject& subject) {
   std::string text = "model   " + subject.model + "\ndata    " + subject.data + ", " +
                      std::to_string(report.images) + " images, " +
-                     std::string(data_variant_name(report.variant)) + "\n\n";
+                     std::string(data_variant_name(report.variant)) + "\n";
+  if (!subject.options.damage.chain.empty()) {
+    text += "input   corrupted by " + subject.corrupt + "; figures are of the clean images\n";
+  }
+  text += "\n";
   const std::string spread =
       report.neg_elbo_stderr ? ", standard error " + fixed_text(*report.neg_elbo_stderr, 4) : "";
   const std::string floor = report.entropy_floor_nats
@@ -124,6 +128,7 @@ std::string audit_json(const AuditReport& report, const AuditSubject& subject) {
     latents += (latents.empty() ? "" : ", ") + json_number(kl);
   }
   add("kl_per_latent", "[" + latents + "]");
+  add("corrupt", subject.options.damage.chain.empty() ? "null" : json_string(subject.corrupt));
   add("seed", std::to_string(subject.options.seed));
   add("model", json_string(subject.model));
   add("data", json_string(subject.data));

@@ -9,8 +9,9 @@ namespace elbo {
 
 // What was audited, beside the figures.
 struct AuditSubject {
-  std::string model;  // path of the weights
-  std::string data;   // path of the images, or "sprites"
+  std::string model;    // path of the weights
+  std::string data;     // path of the images, or "sprites"
+  std::string corrupt;  // models/corruption_text.h; of what the encoder sees
   Likelihood likelihood = Likelihood::bernoulli;
   AuditOptions options;
 };

@@ -87,26 +87,35 @@ Picture image_grid(const std::vector<float>& images, const ImageShape& shape,
   return std::move(layout.picture);
 }
 
-Picture paired_grid(const std::vector<float>& originals, const std::vector<float>& results,
-                    const ImageShape& shape, GridStyle style) {
-  ELBO_CHECK(originals.size() == results.size() && style.columns > 0, "grid: ", originals.size(),
-             " and ", results.size(), " values cannot stand in pairs of rows");
-  const int64_t count = count_of(originals, shape);
+Picture rows_grid(const std::vector<std::vector<float>>& sets, const ImageShape& shape,
+                  GridStyle style) {
+  ELBO_CHECK(!sets.empty() && style.columns > 0, "grid: there is no image to show");
+  for (const std::vector<float>& set : sets) {
+    ELBO_CHECK(set.size() == sets[0].size(), "grid: ", sets[0].size(), " and ", set.size(),
+               " values cannot stand in rows below each other");
+  }
+  const int64_t count = count_of(sets[0], shape);
   style.columns = std::min(style.columns, count);
   // A short last row is filled up, so that the row below it starts at the left.
-  const int64_t missing = (style.columns - count % style.columns) % style.columns;
+  const int64_t missing =
+      count > 0 ? (style.columns - count % style.columns) % style.columns : int64_t{0};
   const float background = static_cast<float>(style.background) / 255.0f;
   std::vector<float> rows;
   for (int64_t first = 0; first < count; first += style.columns) {
     const int64_t last = std::min(first + style.columns, count);
-    for (const std::vector<float>* images : {&originals, &results}) {
-      rows.insert(rows.end(), images->begin() + first * shape.size(),
-                  images->begin() + last * shape.size());
+    for (const std::vector<float>& images : sets) {
+      rows.insert(rows.end(), images.begin() + first * shape.size(),
+                  images.begin() + last * shape.size());
       if (last == count)
         rows.insert(rows.end(), static_cast<size_t>(missing * shape.size()), background);
     }
   }
   return image_grid(rows, shape, style);
+}
+
+Picture paired_grid(const std::vector<float>& originals, const std::vector<float>& results,
+                    const ImageShape& shape, GridStyle style) {
+  return rows_grid({originals, results}, shape, style);
 }
 
 void write_png(Fs& fs, const std::string& path, const Picture& picture) {

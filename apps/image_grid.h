@@ -42,7 +42,11 @@ void check_grid(int64_t count, const ImageShape& shape, const GridStyle& style);
 Picture image_grid(const std::vector<float>& images, const ImageShape& shape,
                    const GridStyle& style = {});
 
-// Originals and results in turn: a row of one above a row of the other, `columns` in each.
+// Sets of as many images each in turn: a row of each above a row of the next, `columns` in all.
+Picture rows_grid(const std::vector<std::vector<float>>& sets, const ImageShape& shape,
+                  GridStyle style);
+
+// Two sets: originals and results.
 Picture paired_grid(const std::vector<float>& originals, const std::vector<float>& results,
                     const ImageShape& shape, GridStyle style);
 

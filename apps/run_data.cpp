@@ -6,6 +6,7 @@
 #include <cstdlib>
 
 #include "kernels/sprites.h"
+#include "models/corruption_text.h"
 
 namespace elbo {
 namespace {
@@ -32,6 +33,19 @@ void check_changes(const DataConfig& config) {
     throw_error(ErrorCode::usage, config.flip ? "data.flip" : "data.dequantise",
                 " works on stored images, and sprites are drawn as they are needed; turn it off");
   }
+}
+
+// What is done to images for training. Testing leaves out what is drawn afresh each step.
+ImageChanges checked_changes(const DataConfig& config, const ImageShape& shape) {
+  ImageChanges changes{config.flip, config.dequantise, parse_corruptions(config.corrupt)};
+  check_corruptions(changes.corrupt, shape.as_size(), config.corrupt);
+  return changes;
+}
+
+ImageChanges test_changes(const DataConfig& config, const ImageSplit& split) {
+  ImageChanges changes = checked_changes(config, {split.channels, split.height, split.width});
+  changes.flip = false;
+  return changes;
 }
 
 // Where images go: to the device as long as there is room for them.
@@ -69,7 +83,8 @@ class DeviceBudget {
 
 ImageData drawn_sprites(const DataConfig& config, int64_t count, int64_t offset) {
   check_changes(config);
-  return ImageData::sprites(config.resolution, count, offset);
+  return ImageData::sprites(config.resolution, count, offset,
+                            checked_changes(config, {1, config.resolution, config.resolution}));
 }
 
 }  // namespace
@@ -143,11 +158,11 @@ RunData open_run_data(Context& context, Fs& fs, const DataConfig& config, Log& l
   const ImageSet set = open_images(fs, config, log);
   check_asked_size(set, config);
   // The test images first: there are fewer of them.
-  const ImageChanges test_changes{false, config.dequantise};
-  const ImageChanges changes{config.flip, config.dequantise};
+  const ImageSplit& train = set.train;
+  const ImageChanges changes = checked_changes(config, {train.channels, train.height, train.width});
   DeviceBudget budget(context, config, log);
-  data.test = budget.place(set.test, config.test_samples, test_changes, "test");
-  data.train = budget.place(set.train, config.train_samples, changes, "training");
+  data.test = budget.place(set.test, config.test_samples, test_changes(config, set.test), "test");
+  data.train = budget.place(train, config.train_samples, changes, "training");
   return data;
 }
 
@@ -158,7 +173,7 @@ ImageData open_test_data(Context& context, Fs& fs, const DataConfig& config, Log
   }
   const ImageSet set = open_images(fs, config, log);
   return DeviceBudget(context, config, log)
-      .place(set.test, config.test_samples, {false, config.dequantise}, "test");
+      .place(set.test, config.test_samples, test_changes(config, set.test), "test");
 }
 
 }  // namespace elbo

@@ -8,7 +8,7 @@ namespace elbo {
 namespace {
 
 constexpr GridSize kSamples{64, 8};
-constexpr GridSize kReconstructions{32, 16};       // originals, each with its result below
+constexpr GridSize kReconstructions{32, 16};  // each with its input, if another, and result below
 constexpr int64_t kMostPixels = int64_t{1} << 24;  // of all pictures together
 constexpr int64_t kWidestRow = 8192;               // pixels
 
@@ -45,9 +45,13 @@ void TrainPictures::write(int64_t epoch) {
   style.columns = pairs.columns;
   const std::vector<float> originals = inference_.images(
       test_, 0, std::min(pairs.count, test_.count()), config_.data.binarise, seed);
-  const std::vector<float> results = inference_.decode(inference_.encode(originals).mean);
-  write_png(fs_, join_path(directory_.reconstructions(), name),
-            paired_grid(originals, results, shape, style));
+  std::vector<std::vector<float>> rows = {originals};
+  if (!test_.corruptions().empty()) {
+    rows.push_back(inference_.inputs(test_, 0, std::min(pairs.count, test_.count()),
+                                     config_.data.binarise, seed));
+  }
+  rows.push_back(inference_.decode(inference_.encode(rows.back()).mean));
+  write_png(fs_, join_path(directory_.reconstructions(), name), rows_grid(rows, shape, style));
 }
 
 }  // namespace elbo

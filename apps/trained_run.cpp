@@ -113,9 +113,11 @@ TrainedRun::TrainedRun(const Arguments& arguments, Log& log)
   inference_ = std::make_unique<Inference>(*context_, *model_);
 }
 
-ImageData open_test_images(TrainedRun& run, const std::string& other_path, Log& log) {
+ImageData open_test_images(TrainedRun& run, const std::string& other_path, Log& log,
+                           const std::optional<std::string>& corrupt) {
   DataConfig config = run.config().data;
   if (!other_path.empty()) config = other_data(config, other_path, run.image());
+  if (corrupt) config.corrupt = *corrupt;
   ImageData data = open_test_data(run.context(), real_fs(), config, log);
   check_image_shape(data.shape(), run.image(), config.path);
   return data;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "apps/command_line.h"
@@ -63,7 +64,8 @@ class TrainedRun {
 };
 
 // The test split of the run's data, or of another image set. Its images must have the model's size;
-// picture files are brought to it.
-ImageData open_test_images(TrainedRun& run, const std::string& other_path, Log& log);
+// picture files are brought to it. `corrupt` (models/corruption_text.h): in place of the run's own.
+ImageData open_test_images(TrainedRun& run, const std::string& other_path, Log& log,
+                           const std::optional<std::string>& corrupt = {});
 
 }  // namespace elbo

@@ -23,7 +23,8 @@ ImageData ImageData::from_split(Context& context, const ImageSplit& split, int64
   return data;
 }
 
-ImageData ImageData::sprites(int resolution, int64_t count, int64_t offset) {
+ImageData ImageData::sprites(int resolution, int64_t count, int64_t offset,
+                             const ImageChanges& changes) {
   if (resolution < 8 || resolution > 1024) {
     throw_error(ErrorCode::usage, "data.resolution is ", resolution, "; expected 8 to 1024");
   }
@@ -32,6 +33,7 @@ ImageData ImageData::sprites(int resolution, int64_t count, int64_t offset) {
                 ") are asked for; there are ", kSpriteCount);
   }
   ImageData data;
+  data.changes_ = changes;
   data.shape_ = {1, resolution, resolution};
   data.count_ = count;
   data.resolution_ = resolution;
@@ -39,42 +41,87 @@ ImageData ImageData::sprites(int resolution, int64_t count, int64_t offset) {
   return data;
 }
 
-ImageBatch ImageData::gather(Tape& tape, BatchOrder order, int64_t batch, Binarise binarise,
-                             DType input) const {
-  ELBO_CHECK(input == DType::f32 || input == DType::bf16,
-             "images are gathered as f32 or bf16, not ", dtype_name(input));
-  if (order.samples == 0) order.samples = count_;
-  const Tensor x = tape.new_buffer({batch, shape_.size()}, DType::f32);
-  const bool rounds = input == DType::bf16;
-  const Tensor rounded = rounds ? tape.new_buffer(x.shape, input) : Tensor{};
-  tape.op("gather", {}, {x, rounded}, [&](const Exec& exec) {
-    bf16* x_bf16 = rounds ? rounded.as<bf16>() : nullptr;
+void ImageData::launch_gather(Tape& tape, const BatchOrder& order, Binarise binarise,
+                              const Gathered& to) const {
+  tape.op("gather", {}, {to.x, to.rounded, to.sample}, [&](const Exec& exec) {
+    bf16* x_bf16 = to.rounded.data ? to.rounded.as<bf16>() : nullptr;
+    int32_t* index = to.sample.data ? to.sample.as<int32_t>() : nullptr;
     if (is_sprites()) {
       SpriteGather args{};
       args.resolution = resolution_;
-      args.batch = batch;
+      args.batch = to.x.shape[0];
       args.order = order;
       args.offset = sprite_offset_;
-      args.x = x.as<float>();
+      args.x = to.x.as<float>();
       args.x_bf16 = x_bf16;
+      args.index = index;
       elbo::gather_sprites(exec, args);
       return;
     }
     Gather args{};
     args.data = pixels_.as<uint8_t>();
     args.dim = shape_.size();
-    args.batch = batch;
+    args.batch = to.x.shape[0];
     args.order = order;
     args.binarise = binarise;
     args.dequantise = changes_.dequantise;
     args.flip = changes_.flip;
     args.width = shape_.width;
     args.channels = shape_.channels;
-    args.x = x.as<float>();
+    args.x = to.x.as<float>();
     args.x_bf16 = x_bf16;
+    args.index = index;
     elbo::gather(exec, args);
   });
-  return {rounds ? rounded : x, x};
+}
+
+// What the chain makes of a batch, in the type of the model's input.
+Tensor ImageData::corrupted(Tape& tape, const BatchOrder& order, const Gathered& batch,
+                            DType type) const {
+  Tensor x = batch.x;
+  Tensor rounded;
+  for (size_t i = 0; i < changes_.corrupt.size(); ++i) {
+    const Corruption& link = changes_.corrupt[i];
+    const Tensor y = tape.new_buffer(x.shape, DType::f32);
+    const bool rounds = i + 1 == changes_.corrupt.size() && type == DType::bf16;
+    if (rounds) rounded = tape.new_buffer(x.shape, type);
+    const int64_t work = corruption_between(link, shape_.as_size());
+    Tensor between;
+    if (work > 0) between = tape.new_buffer({x.shape[0], work}, DType::f32);
+    tape.op("corrupt", {x, batch.sample, between}, {y, rounded}, [&](const Exec& exec) {
+      Corrupt args{};
+      args.link = link;
+      args.number = static_cast<uint32_t>(i);
+      args.seed = order.seed;
+      args.state = order.state;
+      args.sample = batch.sample.as<int32_t>();
+      args.batch = x.shape[0];
+      args.image = shape_.as_size();
+      args.x = x.as<float>();
+      args.y = y.as<float>();
+      args.y_bf16 = rounds ? rounded.as<bf16>() : nullptr;
+      args.between = work > 0 ? between.as<float>() : nullptr;
+      elbo::corrupt(exec, args);
+    });
+    x = y;
+  }
+  return type == DType::bf16 ? rounded : x;
+}
+
+ImageBatch ImageData::gather(Tape& tape, BatchOrder order, int64_t batch, Binarise binarise,
+                             DType input) const {
+  ELBO_CHECK(input == DType::f32 || input == DType::bf16,
+             "images are gathered as f32 or bf16, not ", dtype_name(input));
+  if (order.samples == 0) order.samples = count_;
+  const bool corrupts = !changes_.corrupt.empty();
+  const bool rounds = input == DType::bf16;
+  Gathered to;
+  to.x = tape.new_buffer({batch, shape_.size()}, DType::f32);
+  if (rounds && !corrupts) to.rounded = tape.new_buffer(to.x.shape, input);
+  if (corrupts) to.sample = tape.new_buffer({batch}, DType::i32);
+  launch_gather(tape, order, binarise, to);
+  if (corrupts) return {corrupted(tape, order, to, input), to.x};
+  return {rounds ? to.rounded : to.x, to.x};
 }
 
 }  // namespace elbo

@@ -3,11 +3,13 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "engine/context.h"
 #include "engine/io/image_set.h"
 #include "engine/tape.h"
 #include "kernels/conv_geometry.h"
+#include "kernels/corruption.h"
 #include "kernels/gather.h"
 
 namespace elbo {
@@ -20,15 +22,18 @@ struct ImageShape {
 };
 
 // A batch of images: as a model's input, and exact as what a likelihood compares with. One tensor if the
-// input is f32.
+// input is f32 and not corrupted.
 struct ImageBatch {
   Tensor input, target;
 };
 
-// What is done to stored images on their way into a batch (kernels/gather.h).
+// What is done to images on their way into a batch (kernels/gather.h, kernels/corruption.h).
 struct ImageChanges {
   bool flip = false;        // of training batches only: those whose order follows a step's state
   bool dequantise = false;  // of all batches
+  // Of a batch's input, one after the other; its target stays clean. Noise is drawn afresh each step of
+  // training and always the same otherwise.
+  std::vector<Corruption> corrupt = {};
 };
 
 class ImageData {
@@ -43,11 +48,13 @@ class ImageData {
 
   // Items [offset, offset + count) of a fixed random order of all sprites, so that sets that do not
   // overlap in that range have no image in common.
-  static ImageData sprites(int resolution, int64_t count, int64_t offset);
+  static ImageData sprites(int resolution, int64_t count, int64_t offset,
+                           const ImageChanges& changes = {});
 
   int64_t count() const { return count_; }
   const ImageShape& shape() const { return shape_; }
   bool is_sprites() const { return resolution_ > 0; }
+  const std::vector<Corruption>& corruptions() const { return changes_.corrupt; }
 
   // The batch that `order` selects, [batch, height * width * channels] in [0, 1], channels last.
   // order.samples is filled in here.
@@ -56,6 +63,13 @@ class ImageData {
                     DType input = DType::f32) const;
 
  private:
+  struct Gathered {
+    Tensor x, rounded, sample;
+  };
+  void launch_gather(Tape& tape, const BatchOrder& order, Binarise binarise,
+                     const Gathered& to) const;
+  Tensor corrupted(Tape& tape, const BatchOrder& order, const Gathered& batch, DType type) const;
+
   DeviceBlock pixels_;
   int64_t count_ = 0;
   ImageShape shape_;

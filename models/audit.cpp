@@ -149,7 +149,8 @@ void Auditor::posterior_figures(const AuditPosterior& posterior, int64_t first, 
 void Auditor::audit_batch(int64_t first, int64_t count) {
   const int64_t size = data_.size(), latent = net_.latent_dim();
   const AuditRows x = data_.images(first, count, options_.seed);
-  const AuditPosterior posterior = net_.encode(x);
+  const AuditPosterior posterior =
+      net_.encode(audit_corrupted(options_.damage, x, first, options_.seed));
   const AuditRows output = net_.decode(sample(posterior, first, count));
   const AuditRows at_mean = binary() ? net_.decode(posterior.mean) : AuditRows{};
   if (net_.variational()) posterior_figures(posterior, first, count);
@@ -265,6 +266,11 @@ AuditReport audit(const AuditNet& net, const AuditLikelihood& likelihood, const 
     throw_error(ErrorCode::data, "evaluate: the model takes images of ", net.image_size(),
                 " pixels, the data set has ", data.size(),
                 "; is --data the set it was trained on?");
+  }
+  if (!options.damage.chain.empty() && options.damage.image.size() != data.size()) {
+    throw_error(ErrorCode::data, "evaluate: images of ", data.size(),
+                " pixels cannot be corrupted as ", options.damage.image.height, " x ",
+                options.damage.image.width, " x ", options.damage.image.channels);
   }
   Auditor auditor(net, likelihood, data, options);
   const int64_t batches = (data.count() + kBatch - 1) / kBatch;

@@ -20,6 +20,7 @@
 #include <optional>
 #include <vector>
 
+#include "models/audit_corrupt.h"
 #include "models/audit_data.h"
 #include "models/audit_net.h"
 #include "models/config.h"
@@ -36,6 +37,7 @@ struct AuditLikelihood {
 struct AuditOptions {
   int64_t nll_samples = 0;  // K of the importance-sampled bound; 0: leave it out
   uint64_t seed = 1;
+  AuditDamage damage;  // to what the encoder sees; the likelihood is that of the clean image
 };
 
 // Averages over the images. What a model or a variant of the data has no such figure for is empty.

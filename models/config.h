@@ -54,6 +54,7 @@ struct DataConfig {
   Binarise binarise = Binarise::none;  // grey, threshold or dynamic
   bool flip = false;                   // training: mirror half of the images
   bool dequantise = false;             // add noise between byte values
+  std::string corrupt;                 // the model's input, as models/corruption_text.h says
   int resolution = 32;                 // sprites: images are resolution x resolution
   int64_t train_samples = 0;           // 0: all there are; sprites: how many of the 737,280
   int64_t test_samples = 0;

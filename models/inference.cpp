@@ -12,7 +12,7 @@ namespace {
 constexpr int64_t kBatch = 256;
 
 // Kinds of work that one tape alternates between; part of its signatures.
-enum Kind : uint64_t { kEncode, kDecode, kImages, kKinds };
+enum Kind : uint64_t { kEncode, kDecode, kImages, kInputs, kKinds };
 
 uint64_t signature(int64_t batch, uint64_t kind) {
   return static_cast<uint64_t>(batch) * kKinds + kind;
@@ -96,18 +96,32 @@ std::vector<float> Inference::prior_latents(int64_t n, uint64_t seed, float temp
 
 std::vector<float> Inference::images(const ImageData& data, int64_t first, int64_t n,
                                      Binarise binarise, uint64_t seed) {
+  return gathered(data, first, n, binarise, seed, &ImageBatch::target);
+}
+
+std::vector<float> Inference::inputs(const ImageData& data, int64_t first, int64_t n,
+                                     Binarise binarise, uint64_t seed) {
+  return gathered(data, first, n, binarise, seed, &ImageBatch::input);
+}
+
+std::vector<float> Inference::gathered(const ImageData& data, int64_t first, int64_t n,
+                                       Binarise binarise, uint64_t seed,
+                                       Tensor ImageBatch::*which) {
   ELBO_CHECK(first >= 0 && first + n <= data.count(), "images [", first, ", ", first + n,
              ") are asked for; the set has ", data.count());
   std::vector<float> pixels(static_cast<size_t>(n * data.shape().size()));
   for (int64_t done = 0; done < n; done += kBatch) {
     const int64_t batch = std::min(kBatch, n - done);
     Tensor x;
-    tape_.run(signature(batch, kImages), [&](Tape& tape) {
+    // What is launched and kept is part of the plan.
+    const uint64_t kind = which == &ImageBatch::input ? kInputs : kImages;
+    const uint64_t links = data.corruptions().size();
+    tape_.run(signature(batch, kind) + (links << 48), [&](Tape& tape) {
       BatchOrder order;
       order.seed = seed;
       order.shuffle = false;
       order.first = first + done;
-      x = data.gather(tape, order, batch, binarise).input;
+      x = data.gather(tape, order, batch, binarise).*which;
       tape.keep(x);
     });
     context_.download(pixels.data() + done * data.shape().size(), x.data, x.bytes());

@@ -28,11 +28,16 @@ class Inference {
   std::vector<float> prior_latents(int64_t n, uint64_t seed, float temperature = 1.0f,
                                    int64_t first = 0) const;
 
-  // Images [first, first + n) of a data set as training sees them.
+  // Images [first, first + n) of a data set as a likelihood compares with them, never corrupted.
   std::vector<float> images(const ImageData& data, int64_t first, int64_t n, Binarise binarise,
+                            uint64_t seed);
+  // The same images as the model is to see them: what the set's corruptions make of them.
+  std::vector<float> inputs(const ImageData& data, int64_t first, int64_t n, Binarise binarise,
                             uint64_t seed);
 
  private:
+  std::vector<float> gathered(const ImageData& data, int64_t first, int64_t n, Binarise binarise,
+                              uint64_t seed, Tensor ImageBatch::*which);
   template <class Body>
   std::vector<float> in_batches(const std::vector<float>& input, int64_t in_size, int64_t out_size,
                                 uint64_t kind, Body body);

@@ -1,5 +1,6 @@
 #include "kernels/error.h"
 #include "models/presets_conv.h"
+#include "models/presets_restore.h"
 
 namespace elbo {
 namespace {
@@ -39,6 +40,7 @@ const std::vector<Preset>& presets() {
   static const std::vector<Preset> all = [] {
     std::vector<Preset> presets = {mlp_mnist(), sprites()};
     for (Preset& preset : convolutional_presets()) presets.push_back(std::move(preset));
+    for (Preset& preset : restoring_presets()) presets.push_back(std::move(preset));
     return presets;
   }();
   return all;

@@ -32,6 +32,7 @@ const std::map<std::string, std::string>& other_values() {
       {"data.binarise", "dynamic"},
       {"data.flip", "true"},
       {"data.dequantise", "true"},
+      {"data.corrupt", "gaussian:0.3,blur:2"},
       {"data.resolution", "48"},
       {"data.train_samples", "9000000000"},
       {"data.test_samples", "17"},
