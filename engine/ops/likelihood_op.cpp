@@ -7,6 +7,7 @@
 namespace elbo {
 namespace {
 
+// Of bernoulli_nll() and gaussian_nll(): output and target alike.
 void check_pair(const char* op, const Tensor& output, const Tensor& target) {
   ELBO_CHECK(output.shape.rank() == 2 && output.shape == target.shape, op, ": output is ",
              output.shape.to_string(), ", target ", target.shape.to_string(),

@@ -7,6 +7,7 @@
 // At a kink the derivative from the right is taken, as kernels/math.h's positive_part expects.
 #pragma once
 
+#include "kernels/gamma.h"
 #include "kernels/math.h"
 
 namespace elbo::math {
@@ -92,6 +93,11 @@ Dual<T> normal_pdf(Dual<T> a) {
 template <class T>
 Dual<T> normal_cdf(Dual<T> a) {
   return {normal_cdf(a.v), a.d * normal_pdf(a.v)};
+}
+// d/dx ((x - 1/2) log x - x) = log x - 1 / (2x), and psi is the derivative of log Gamma.
+template <class T>
+Dual<T> stirling_error(Dual<T> a) {
+  return {stirling_error(a.v), a.d * (digamma_error(a.v) + T(0.5) / a.v)};
 }
 
 }  // namespace elbo::math

@@ -5,6 +5,7 @@
 #include "engine/ops/likelihood_op.h"
 #include "engine/ops/linear_op.h"
 #include "tests/support/op_table_conv.h"
+#include "tests/support/op_table_likelihoods.h"
 #include "tests/support/op_table_objective.h"
 #include "tests/support/op_table_pictures.h"
 
@@ -203,25 +204,6 @@ OpEntry latent_block_entry() {
   return entry;
 }
 
-using Nll = Tensor (*)(Tape&, const Tensor&, const Tensor&, const RowWeight&);
-
-OpEntry likelihood_entry(const std::string& op, Nll nll) {
-  OpEntry entry{op, {}};
-  for (Size size : kSizes) {
-    OpCase sample;
-    sample.name = size_name(size);
-    sample.leaves = {Shape{size.rows, size.cols}};
-    sample.constants = {Shape{size.rows, size.cols}};
-    sample.range = 4.0;
-    sample.unit_constants = true;
-    sample.run = [nll](OpInputs& in) {
-      return OpOutputs{{}, {nll(in.tape, in.leaves[0], in.constants[0], in.row_weight)}};
-    };
-    entry.cases.push_back(sample);
-  }
-  return entry;
-}
-
 OpEntry likelihood_layer_entry() {
   OpEntry entry{"likelihood_layer", {}};
   for (const Likelihood likelihood : {Likelihood::bernoulli, Likelihood::gaussian}) {
@@ -272,11 +254,7 @@ std::vector<OpEntry> make_table() {
   table.push_back(conv_likelihood_layer_entry());
   table.push_back(reparam_entry());
   table.push_back(latent_block_entry());
-  table.push_back(likelihood_entry("bernoulli_nll", bernoulli_nll));
-  table.push_back(likelihood_entry(
-      "gaussian_nll", [](Tape& tape, const Tensor& mean, const Tensor& x, const RowWeight& weight) {
-        return gaussian_nll(tape, mean, x, -0.7f, weight);
-      }));
+  for (OpEntry& entry : likelihood_ops()) table.push_back(std::move(entry));
   table.push_back(likelihood_layer_entry());
   table.push_back(cross_entropy_entry());
   table.push_back(binary("add", add));
