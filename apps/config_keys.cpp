@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "apps/config_key_types.h"
+#include "models/likelihood.h"
 
 namespace elbo {
 namespace {
@@ -24,6 +25,13 @@ Choices<Activation> activation_choices() {
   Choices<Activation> choices;
   for (const Activation activation : kActivations)
     choices.emplace_back(activation_name(activation), activation);
+  return choices;
+}
+
+Choices<Likelihood> likelihood_choices() {
+  Choices<Likelihood> choices;
+  for (const Likelihood likelihood : kLikelihoods)
+    choices.emplace_back(likelihood_name(likelihood), likelihood);
   return choices;
 }
 
@@ -100,12 +108,15 @@ std::vector<ConfigKey> model_keys() {
       choice_key(ELBO_MEMBER(model.code_activation), {kModel, "plain autoencoder: of the code"},
                  activation_choices()),
       choice_key(ELBO_MEMBER(model.init), {kModel, "how weights start"}, init_choices()),
-      choice_key(ELBO_MEMBER(model.likelihood), {kModel, "of pixels given a latent"},
-                 Choices<Likelihood>{{"bernoulli", Likelihood::bernoulli},
-                                     {"gaussian", Likelihood::gaussian}}),
+      choice_key(ELBO_MEMBER(model.likelihood),
+                 {kModel, "of pixels given a latent (docs/models.md)"}, likelihood_choices()),
       number_key(ELBO_MEMBER(model.log_variance),
-                 {kModel, "of the Gaussian likelihood; 0 makes it half the squared error"},
+                 {kModel,
+                  "gaussian: fixed; 0 is half the squared error. gaussian-learned and -optimal: "
+                  "where it starts"},
                  {-20, 20}),
+      number_key(ELBO_MEMBER(model.log_scale), {kModel, "laplace: fixed; 0 is the absolute error"},
+                 {-10, 10}),
   };
 }
 

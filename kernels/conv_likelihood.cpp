@@ -49,6 +49,7 @@ void run(const Exec& exec, const char* op, ConvTowards towards,
   check_conv_operand(exec, op, "x", args.x);
   check_conv_operand(exec, op, "weight", args.weight);
   check_conv_operand(exec, op, "doutput", args.doutput);
+  ELBO_CHECK(has_fused_layer(args.likelihood), op, ": bernoulli and gaussian only");
   ELBO_CHECK(args.target, op, ": the target is null");
   ELBO_CHECK(args.nll, op, ": nll is null");
   ELBO_CHECK(args.loss_weight.values, op, ": the weight of the loss is null");

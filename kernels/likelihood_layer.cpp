@@ -15,6 +15,7 @@ namespace {
 
 template <class T, class Target>
 void check_operands(const LikelihoodLayer<T, Target>& args) {
+  ELBO_CHECK(has_fused_layer(args.likelihood), "likelihood_layer: bernoulli and gaussian only");
   ELBO_CHECK(args.nll && (args.out == 0 || (args.doutput && args.target)), "likelihood_layer: ",
              !args.nll       ? "nll"
              : !args.doutput ? "doutput"

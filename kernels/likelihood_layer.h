@@ -18,18 +18,17 @@
 #include <cstdint>
 
 #include "kernels/exec.h"
+#include "kernels/likelihood.h"
 #include "kernels/loss_weight.h"
 #include "kernels/storage.h"
 
 namespace elbo {
 
-enum class Likelihood : int { bernoulli, gaussian };
-
 // T is float, double or bf16 (CUDA only); Target is float, uint8_t, or T's double.
 template <class T, class Target>
 struct LikelihoodLayer {
-  Likelihood likelihood = Likelihood::bernoulli;
-  float log_variance = 0.0f;  // of the Gaussian, fixed
+  Likelihood likelihood = Likelihood::bernoulli;  // or gaussian
+  float log_variance = 0.0f;                      // of the Gaussian, fixed
   const T* x;
   const T* weight;
   const Compute<T>* bias = nullptr;

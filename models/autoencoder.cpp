@@ -4,7 +4,6 @@
 #include "engine/ops/contractive_op.h"
 #include "engine/ops/likelihood_op.h"
 #include "engine/ops/linear_op.h"
-#include "models/likelihood.h"
 
 namespace elbo {
 namespace {
@@ -74,9 +73,10 @@ Autoencoder::Autoencoder(ParamStore& params, const ModelConfig& config, const Im
                         classic ? Names{"fc21", "fc22"} : Names{"fc_mu", "fc_logvar"}, features_,
                         latent);
   }
-  decoder_ =
-      std::make_unique<Network>(params, plan_decoder(layers.decoder, latent, picture, image),
-                                "decoder", config.init, classic ? Names{"fc3", "fc4"} : Names{});
+  likelihood_ = std::make_unique<PixelLikelihood>(params, config, image);
+  decoder_ = std::make_unique<Network>(
+      params, plan_decoder(layers.decoder, latent, picture, likelihood_->output()), "decoder",
+      config.init, classic ? Names{"fc3", "fc4"} : Names{});
   block_label_ = heads_.label + "|" + decoder_->weights(0).label;
 }
 
@@ -135,7 +135,7 @@ LatentBlock Autoencoder::sample(Tape& tape, const Tensor& x, const NoiseSource& 
 }
 
 Tensor Autoencoder::decode(Tape& tape, const Tensor& z) const {
-  return view_as(tape, decoder_->run(tape, z), {image_, true});
+  return view_as(tape, decoder_->run(tape, z), {likelihood_->output(), true});
 }
 
 Tensor Autoencoder::decode_nll(Tape& tape, const Tensor& hidden, size_t first, const Tensor& target,
@@ -143,11 +143,13 @@ Tensor Autoencoder::decode_nll(Tape& tape, const Tensor& hidden, size_t first, c
   const size_t last = decoder_->size() - 1;
   const LayerSpec& spec = decoder_->plan(last).spec;
   const bool is_conv = spec.kind == LayerKind::conv || spec.kind == LayerKind::conv_transpose;
-  const bool fused = first <= last && (spec.kind == LayerKind::linear || is_conv) &&
-                     spec.norm == NormKind::none && spec.activation == Activation::identity;
+  const bool fused = likelihood_->has_fused_layer() && first <= last &&
+                     (spec.kind == LayerKind::linear || is_conv) && spec.norm == NormKind::none &&
+                     spec.activation == Activation::identity;
   if (!fused) {
     const Tensor output = decoder_->run(tape, hidden, first, last + 1);
-    return likelihood_nll(tape, config_, view_as(tape, output, {image_, true}), target, weight);
+    return likelihood_->nll(tape, view_as(tape, output, {likelihood_->output(), true}), target,
+                            weight);
   }
   const Tensor x = view_as(tape, decoder_->run(tape, hidden, first, last), decoder_->plan(last).in);
   const LayerWeights& layer = decoder_->weights(last);

@@ -16,6 +16,7 @@
 #include "engine/param_store.h"
 #include "engine/tape.h"
 #include "models/config.h"
+#include "models/likelihood.h"
 #include "models/network.h"
 
 namespace elbo {
@@ -27,7 +28,8 @@ class Autoencoder {
 
   bool variational() const { return config_.variational(); }
   const ImageSize& image() const { return image_; }
-  int64_t image_size() const { return image_.size(); }  // pixels x channels
+  int64_t image_size() const { return image_.size(); }                  // pixels x channels
+  int64_t output_size() const { return likelihood_->output().size(); }  // of decode(), per image
   int64_t latent_dim() const { return config_.latent_dim; }
   const ModelConfig& config() const {
     return config_;
@@ -54,7 +56,7 @@ class Autoencoder {
   LatentBlock sample(Tape& tape, const Tensor& x, const NoiseSource& noise,
                      const RowWeight& kl_weight) const;
 
-  // z [B, latent] -> what the likelihood makes of it (logits or means) [B, image_size].
+  // z [B, latent] -> what the likelihood takes: logits, means, ... [B, output_size].
   Tensor decode(Tape& tape, const Tensor& z) const;
 
   // The decoder from its layer number `first` on, then -log p(target | z) in nats per image as
@@ -74,6 +76,7 @@ class Autoencoder {
   ModelConfig config_;
   ImageSize image_;
   std::unique_ptr<Network> encoder_, decoder_;
+  std::unique_ptr<PixelLikelihood> likelihood_;
   LayerState features_;      // what the encoder ends with
   LayerWeights heads_;       // variational: mu and logvar
   std::string block_label_;  // of the heads and the decoder's first layer as one op

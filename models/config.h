@@ -10,7 +10,7 @@
 #include "kernels/activation.h"
 #include "kernels/gather.h"
 #include "kernels/latent_moments.h"
-#include "kernels/likelihood_layer.h"
+#include "kernels/likelihood.h"
 #include "kernels/optimizer.h"
 #include "kernels/schedule.h"
 
@@ -31,7 +31,10 @@ struct ModelConfig {
   Activation code_activation = Activation::identity;  // plain autoencoder: of the code
   InitKind init = InitKind::torch_uniform;
   Likelihood likelihood = Likelihood::bernoulli;
-  float log_variance = 0.0f;  // of the Gaussian likelihood, fixed; 0 is half the squared error
+  // of the Gaussian likelihood, fixed: 0 is half the squared error; of the learned and the optimal variance
+  // where it starts
+  float log_variance = 0.0f;
+  float log_scale = 0.0f;  // of the Laplace likelihood: 0 is the absolute error
 
   bool variational() const { return kind == ModelKind::mlp_vae || kind == ModelKind::conv_vae; }
   bool convolutional() const { return kind == ModelKind::conv_vae || kind == ModelKind::conv_ae; }

@@ -73,11 +73,10 @@ Inference::Posterior Inference::encode(const std::vector<float>& images) {
 }
 
 std::vector<float> Inference::decode(const std::vector<float>& latents) {
-  std::vector<float> pictures =
-      in_batches(latents, model_.latent_dim(), model_.image_size(), kDecode,
+  std::vector<float> output =
+      in_batches(latents, model_.latent_dim(), model_.output_size(), kDecode,
                  [&](Tape& tape, const Tensor& z) { return model_.decode(tape, z); });
-  output_to_picture(model_.config(), static_cast<int64_t>(pictures.size()), pictures.data());
-  return pictures;
+  return output_to_pictures(model_.config(), model_.image(), std::move(output));
 }
 
 std::vector<float> Inference::prior_latents(int64_t n, uint64_t seed, float temperature,

@@ -1,21 +1,65 @@
-// The decoder's distribution p(x | z): what its last layer's output means.
+// The decoder's distribution p(x | z): what its last layer's output means, with what it learns besides.
 //
-//   bernoulli  output = logits;  picture = sigmoid(output)
-//   gaussian   output = mean, variance exp(log_variance) fixed;  picture = output cut to [0, 1]
+//   bernoulli, continuous_bernoulli   output = logits
+//   gaussian, laplace                 output = mean or median; variance or scale fixed by the configuration
+//   gaussian_learned                  output = mean; parameter "log_variance" [1]
+//   gaussian_optimal                  output = mean; buffer "running_variance" [1], of evaluation
+//   gaussian_diagonal, logistic, beta output = two pictures as the channels of one, see kernels/likelihood.h
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "engine/ops/likelihood_op.h"
 #include "models/config.h"
+#include "models/network_plan.h"
 
 namespace elbo {
 
-// Nats per image, [B]; see engine/ops/likelihood_op.h for `weight`.
-Tensor likelihood_nll(Tape& tape, const ModelConfig& config, const Tensor& output,
-                      const Tensor& target, const RowWeight& weight);
+// "bernoulli", "continuous-bernoulli", "gaussian", "gaussian-learned", ...
+const char* likelihood_name(Likelihood likelihood);
+inline constexpr Likelihood kLikelihoods[] = {Likelihood::bernoulli,
+                                              Likelihood::continuous_bernoulli,
+                                              Likelihood::gaussian,
+                                              Likelihood::gaussian_learned,
+                                              Likelihood::gaussian_optimal,
+                                              Likelihood::gaussian_diagonal,
+                                              Likelihood::laplace,
+                                              Likelihood::logistic,
+                                              Likelihood::beta};
 
-// What a person looks at: the mean of p(x | z), in place on host memory.
-void output_to_picture(const ModelConfig& config, int64_t count, float* output);
+class PixelLikelihood {
+ public:
+  // Registers what the likelihood learns, if anything.
+  PixelLikelihood(ParamStore& params, const ModelConfig& config, const ImageSize& image);
+
+  // The picture that the decoder ends with: the image with one or two outputs per value.
+  const ImageSize& output() const { return output_; }
+  bool has_fused_layer() const { return elbo::has_fused_layer(config_.likelihood); }
+
+  // Nats per image, [B]; see engine/ops/likelihood_op.h for `weight`. Training is where a weight is given
+  // and the tape records.
+  Tensor nll(Tape& tape, const Tensor& output, const Tensor& target, const RowWeight& weight) const;
+
+ private:
+  ParamStore* params_;
+  ModelConfig config_;
+  ImageSize image_, output_;
+  ParamStore::Id log_variance_ = -1;
+  BufferStore::Id running_variance_ = -1;
+};
+
+// What a person looks at: the mean of p(x | z), of the logistic its location, between 0 and 1. `output` is
+// rows of a decoder's output in host memory, the result rows of images.
+std::vector<float> output_to_pictures(const ModelConfig& config, const ImageSize& image,
+                                      std::vector<float> output);
+
+// What -log p measures, and so where bits per dimension exist.
+enum class LikelihoodMeasure {
+  binary,   // a probability of black and white pixels
+  density,  // of real values: bits of dequantised bytes
+  bytes     // a probability of grey levels
+};
+LikelihoodMeasure likelihood_measure(Likelihood likelihood);
 
 }  // namespace elbo
