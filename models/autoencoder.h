@@ -37,6 +37,7 @@ class Autoencoder {
   ParamStore& params() const { return *params_; }
   const Network& encoder() const { return *encoder_; }
   const Network& decoder() const { return *decoder_; }
+  const PixelLikelihood& likelihood() const { return *likelihood_; }
   const LayerWeights& heads() const {
     return heads_;
   }  // of mu and logvar; no weight if there are none

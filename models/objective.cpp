@@ -46,6 +46,11 @@ void check_objective(const ObjectiveConfig& c, const ModelConfig& model, bool bf
     refuse(c.recon_weight != 1.0f ? "recon_weight" : "bound",
            "of an importance-weighted bound cannot be weighted term by term; use bound elbo");
   }
+  if (importance && model.likelihood == Likelihood::gaussian_optimal) {
+    refuse("bound",
+           "weighs draws one by one, and the optimal variance is that of all of them; use "
+           "model.likelihood gaussian-learned");
+  }
   if (c.free_bits > 0 && c.capacity_weight > 0) {
     refuse("free_bits", "and capacity_weight both replace the KL term; use one");
   }

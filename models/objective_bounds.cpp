@@ -8,7 +8,6 @@
 #include "engine/ops/basis_op.h"
 #include "engine/ops/density_op.h"
 #include "engine/ops/loss_op.h"
-#include "models/likelihood.h"
 #include "models/objective.h"
 
 namespace elbo {
@@ -141,7 +140,7 @@ class Composer {
     const Tensor z = doubly ? scale_grad_rows(tape_, latent.z, w) : latent.z;
     const Tensor target = repeat_rows(tape_, images_.target, draws);
     const Tensor output = model_.decode(tape_, z);
-    const Tensor nll = likelihood_nll(tape_, model_.config(), output, target, {});
+    const Tensor nll = model_.likelihood().nll(tape_, output, target, {});
     const Tensor ratio =
         add(tape_, prior_log_density(tape_, z),
             scale(tape_, log_density(tape_, z, doubly ? detach(stats) : stats), -1));
@@ -150,7 +149,7 @@ class Composer {
     importance_weights(tape_, log_weight, w);
 
     const RowWeight weight{w, 1.0 / static_cast<double>(batch_)};
-    likelihood_nll(tape_, model_.config(), output, target, weight);  // now for its gradient
+    model_.likelihood().nll(tape_, output, target, weight);  // now for its gradient
     RowWeight negative = weight;
     negative.scale = -weight.scale;
     weighted_loss(tape_, ratio, negative);
