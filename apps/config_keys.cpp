@@ -67,6 +67,10 @@ std::vector<ConfigKey> data_keys() {
                  Choices<Binarise>{{"none", Binarise::none},
                                    {"threshold", Binarise::threshold},
                                    {"dynamic", Binarise::dynamic}}),
+      integer_key(
+          ELBO_MEMBER(data.leave_out),
+          {kData, "training: no images with this label, to score them as outliers; -1: all"}, -1,
+          255),
       switch_key(ELBO_MEMBER(data.flip), {kData, "training: mirror half of the images"}),
       switch_key(ELBO_MEMBER(data.dequantise),
                  {kData, "add noise below one grey level, for a Gaussian likelihood"}),

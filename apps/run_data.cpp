@@ -29,8 +29,12 @@ void check_changes(const DataConfig& config) {
     throw Error(ErrorCode::usage,
                 "data.dequantise is true and data.binarise is not \"none\"; choose one");
   }
-  if (config.kind == DataKind::sprites && (config.dequantise || config.flip)) {
-    throw_error(ErrorCode::usage, config.flip ? "data.flip" : "data.dequantise",
+  const bool changed = config.dequantise || config.flip || config.leave_out >= 0;
+  if (config.kind == DataKind::sprites && changed) {
+    throw_error(ErrorCode::usage,
+                config.flip         ? "data.flip"
+                : config.dequantise ? "data.dequantise"
+                                    : "data.leave_out",
                 " works on stored images, and sprites are drawn as they are needed; turn it off");
   }
 }
@@ -103,6 +107,15 @@ SpriteSplit sprite_split(const DataConfig& config) {
   return split;
 }
 
+std::vector<uint8_t> sprite_labels(int64_t first, int64_t count) {
+  std::vector<uint8_t> labels;
+  for (int64_t item = first; item < first + count; ++item) {
+    // The split's seed is 0, as in ImageData::sprites.
+    labels.push_back(static_cast<uint8_t>(sprite_factors(sprite_of_item(0, item)).shape));
+  }
+  return labels;
+}
+
 ImageSet open_images(Fs& fs, const DataConfig& config, Log& log) {
   if (config.path.empty()) {
     throw Error(ErrorCode::usage,
@@ -116,7 +129,9 @@ ImageSet open_images(Fs& fs, const DataConfig& config, Log& log) {
   options.folder.channels = config.channels;
   options.folder.cache_directory = cache_directory(config);
   options.test_fraction = config.test_fraction;
-  return open_image_set(fs, config.path, options, log);
+  ImageSet set = open_image_set(fs, config.path, options, log);
+  if (config.leave_out >= 0) drop_label(set.train, static_cast<int>(config.leave_out));
+  return set;
 }
 
 void check_asked_size(const ImageSet& set, const DataConfig& config) {
@@ -139,6 +154,7 @@ DataConfig other_data(DataConfig config, const std::string& path,
   config.kind = DataKind::images;
   config.path = path;
   config.test_samples = 0;
+  config.leave_out = -1;
   if (shape) {
     config.image_size = {shape->height, shape->width};
     config.channels = shape->channels;

@@ -42,4 +42,7 @@ struct SpriteSplit {
 };
 SpriteSplit sprite_split(const DataConfig& config);
 
+// Shapes of items [first, first + count) of the sprites, which stand for their labels.
+std::vector<uint8_t> sprite_labels(int64_t first, int64_t count);
+
 }  // namespace elbo

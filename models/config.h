@@ -55,6 +55,7 @@ struct DataConfig {
   std::string cache;                   // directory; empty: the user's own; "off": none
   double test_fraction = 0.1;          // held out where a set has no test images
   Binarise binarise = Binarise::none;  // grey, threshold or dynamic
+  int64_t leave_out = -1;              // training: no images with this label; -1: all
   bool flip = false;                   // training: mirror half of the images
   bool dequantise = false;             // add noise between byte values
   std::string corrupt;                 // the model's input, as models/corruption_text.h says

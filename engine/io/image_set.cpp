@@ -21,6 +21,28 @@ void put_channels_last(std::span<uint8_t> pixels, int64_t channels, int64_t heig
   }
 }
 
+void drop_label(ImageSplit& split, int label) {
+  if (split.labels.empty()) {
+    throw_error(ErrorCode::data, split.source, ": the images have no labels to leave ", label,
+                " out by");
+  }
+  const int64_t size = split.image_bytes();
+  uint8_t* const pixels = split.pixels().data();
+  int64_t kept = 0;
+  for (int64_t i = 0; i < split.count; ++i) {
+    if (split.labels[static_cast<size_t>(i)] == label) continue;
+    if (kept < i) std::copy_n(pixels + i * size, size, pixels + kept * size);
+    split.labels[static_cast<size_t>(kept++)] = split.labels[static_cast<size_t>(i)];
+  }
+  if (kept == 0 || kept == split.count) {
+    throw_error(ErrorCode::data, split.source, ": ", split.count - kept, " of ", split.count,
+                " images have label ", label, ", expected some but not all");
+  }
+  split.count = kept;
+  split.labels.resize(static_cast<size_t>(kept));
+  split.file.resize(split.pixels_begin + static_cast<size_t>(kept * size));
+}
+
 std::string image_size_text(const ImageSplit& split) {
   const std::string size = concat(split.height, " x ", split.width);
   return split.channels == 1 ? size : concat(size, ", ", split.channels, " channels");

@@ -40,6 +40,10 @@ struct ImageSet {
 // Turns images [N, C, H, W] into [N, H, W, C], in place.
 void put_channels_last(std::span<uint8_t> pixels, int64_t channels, int64_t height, int64_t width);
 
+// Leaves out all images with a label. Throws ErrorCode::data if there are no labels, no such image, or
+// no other.
+void drop_label(ImageSplit& split, int label);
+
 // Throws ErrorCode::data unless both splits hold images of one size.
 void check_same_shape(const ImageSplit& train, const ImageSplit& test);
 

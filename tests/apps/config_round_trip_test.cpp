@@ -30,6 +30,7 @@ const std::map<std::string, std::string>& other_values() {
       {"data.cache", "off"},
       {"data.test_fraction", "0.25"},
       {"data.binarise", "dynamic"},
+      {"data.leave_out", "7"},
       {"data.flip", "true"},
       {"data.dequantise", "true"},
       {"data.corrupt", "gaussian:0.3,blur:2"},
