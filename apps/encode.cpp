@@ -24,8 +24,7 @@ CommandLine encode_command_line() {
       {"--labels", 0, Takes::one_value, "FILE.npy", files, "the images' labels [N], too"}};
   flags.insert(flags.end(), own.begin(), own.end());
   command.flags = with_run_flags(flags);
-  command.notes =
-      "The code of a plain autoencoder stands for its mean. elbo decode leads back.\n";
+  command.notes = "The code of a plain autoencoder stands for its mean. elbo decode leads back.\n";
   command.examples = {"elbo encode --run runs/first",
                       "elbo encode --run runs/mnist --split train --labels labels.npy -o codes.npy",
                       "elbo encode --run runs/mnist --first 100 -n 10 --logvar logvar.npy"};

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "apps/image_grid.h"
+#include "apps/image_sheet.h"
 
 namespace {
 
@@ -49,6 +50,21 @@ std::string png_bytes(const Picture& picture) {
   ELBO_CHECK(bytes != nullptr, "no memory to encode a picture of ", picture.width, " x ",
              picture.height, " pixels");
   return {reinterpret_cast<const char*>(bytes.get()), static_cast<size_t>(size)};
+}
+
+std::string jpeg_bytes(const Picture& picture, int quality) {
+  check_png_size(picture);
+  std::string bytes;
+  const auto append = [](void* context, void* data, int size) {
+    static_cast<std::string*>(context)->append(static_cast<const char*>(data),
+                                               static_cast<size_t>(size));
+  };
+  const int written = stbi_write_jpg_to_func(
+      append, &bytes, static_cast<int>(picture.width), static_cast<int>(picture.height),
+      static_cast<int>(picture.channels), picture.pixels.data(), quality);
+  ELBO_CHECK(written != 0, "a picture of ", picture.width, " x ", picture.height,
+             " pixels cannot be written as JPEG");
+  return bytes;
 }
 
 }  // namespace elbo

@@ -5,7 +5,6 @@
 
 #include "apps/run_data.h"
 #include "engine/io/blob.h"
-#include "kernels/sprites.h"
 
 namespace elbo {
 namespace {
@@ -64,10 +63,7 @@ RunImages ImageSource::open_sprites(Split split, int64_t most) const {
   images.source = "sprites";
   images.data = ImageData::sprites(config_.resolution, count, first);
   images.class_names.assign(std::begin(kShapes), std::end(kShapes));
-  for (int64_t item = first; item < first + count; ++item) {
-    // The split's seed is 0, as in ImageData::sprites.
-    images.labels.push_back(static_cast<uint8_t>(sprite_factors(sprite_of_item(0, item)).shape));
-  }
+  images.labels = sprite_labels(first, count);
   return images;
 }
 

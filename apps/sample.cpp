@@ -1,6 +1,5 @@
-#include <cstdio>
-
 #include "apps/image_grid.h"
+#include "apps/latent_prior.h"
 #include "apps/picture_file.h"
 #include "apps/subcommands.h"
 #include "apps/trained_run.h"
@@ -11,23 +10,39 @@ namespace {
 constexpr int64_t kMostSamples = 1 << 20;
 constexpr double kHottest = 100;  // far outside anything a decoder has seen
 
+// The machine's flags with --beside for --run.
+Arguments arguments_of_other(const Arguments& arguments) {
+  Arguments other;
+  other.add("--run", arguments.text("--beside"));
+  for (const char* flag : {"--device", "--threads"}) {
+    if (arguments.has(flag)) other.add(flag, arguments.text(flag));
+  }
+  return other;
+}
+
 }  // namespace
 
 CommandLine sample_command_line() {
   CommandLine command;
   command.name = "sample";
-  command.summary = "draw new pictures: latents from N(0, I), decoded";
+  command.summary = "draw new pictures from the prior, or from where codes lie";
+  const std::string latents = "Latents";
   const std::string group = "Pictures";
-  command.flags = with_run_flags(
-      {{"--count", 'n', Takes::one_value, "N", group, "how many", "64"},
-       {"--seed", 's', Takes::one_value, "N", group, "of the latents", "42"},
-       {"--temperature", 't', Takes::one_value, "X", group,
-        "standard deviation of the latents; below 1 is tamer, above 1 wilder", "1"},
-       {"--columns", 0, Takes::one_value, "N", group, "pictures per row", "8"},
-       {"--out", 'o', Takes::one_value, "FILE.png", group, "picture to write", "DIR/sample.png"}});
+  std::vector<Flag> flags = {
+      {"--count", 'n', Takes::one_value, "N", group, "how many", "64"},
+      {"--seed", 's', Takes::one_value, "N", group, "of the latents", "42"},
+      {"--temperature", 't', Takes::one_value, "X", group,
+       "standard deviation of the latents; below 1 is tamer, above 1 wilder", "1"},
+      {"--columns", 0, Takes::one_value, "N", group, "pictures per row", "8"},
+      {"--beside", 0, Takes::one_value, "DIR2", group,
+       "another run: its pictures stand below, row by row, from the same draws"},
+      {"--out", 'o', Takes::one_value, "FILE.png", group, "picture to write", "DIR/sample.png"}};
+  const std::vector<Flag> prior = latent_prior_flags(latents);
+  flags.insert(flags.end(), prior.begin(), prior.end());
+  command.flags = with_run_flags(flags);
   command.examples = {"elbo sample --run runs/first",
                       "elbo sample --run runs/first -n 256 --columns 16 --out many.png",
-                      "elbo sample --run runs/first --temperature 0.7 --seed 7"};
+                      "elbo sample --run runs/plain --from gmm --components 20"};
   return command;
 }
 
@@ -37,15 +52,21 @@ int sample(const Arguments& arguments) {
   const auto temperature = static_cast<float>(arguments.number("--temperature", 1, 0, kHottest));
   GridStyle style;
   style.columns = arguments.integer("--columns", style.columns, 1, kMostSamples);
+  check_latent_prior(arguments);
   const PictureFile file(arguments, "sample.png");
   Log log;
   TrainedRun run(arguments, log);
-  if (!run.model().variational()) {
-    log.warning("a plain autoencoder has no prior: latents from N(0, I) may mean nothing to it");
-  }
   check_grid(count, run.image(), style);
-  const std::vector<float> latents = run.inference().prior_latents(count, seed, temperature);
-  file.write(image_grid(run.inference().decode(latents), run.image(), style));
+  const std::vector<float> latents = draw_latents(run, arguments, count, seed, temperature, log);
+  const std::vector<float> pictures = run.inference().decode(latents);
+  if (!arguments.has("--beside")) {
+    file.write(image_grid(pictures, run.image(), style));
+    return 0;
+  }
+  TrainedRun other(arguments_of_other(arguments), log);
+  check_image_shape(other.image(), run.image(), other.directory());
+  const auto others = draw_latents(other, arguments, count, seed, temperature, log);
+  file.write(paired_grid(pictures, other.inference().decode(others), run.image(), style));
   return 0;
 }
 

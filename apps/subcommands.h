@@ -36,8 +36,17 @@ int decode(const Arguments& arguments);
 CommandLine scatter_command_line();
 int scatter(const Arguments& arguments);
 
+CommandLine edit_command_line();
+int edit(const Arguments& arguments);
+
+CommandLine compress_command_line();
+int compress(const Arguments& arguments);
+
 CommandLine evaluate_command_line();
 int evaluate(const Arguments& arguments);
+
+CommandLine score_command_line();
+int score(const Arguments& arguments);
 
 CommandLine data_command_line();
 int show_data(const Arguments& arguments);

@@ -228,6 +228,9 @@ AuditReport Auditor::summarise() const {
   report.image_size = data_.size();
   report.latent_dim = net_.latent_dim();
   report.variant = data_.variant();
+  for (size_t i = 0; i < recon_.size(); ++i) {
+    report.per_image.push_back({recon_[i], kl_[i], nll_[i]});
+  }
   report.recon_nats = mean_of(recon_);
   if (binary()) report.iou = mean_of(iou_);
   if (!binary() && bernoulli()) report.entropy_floor_nats = mean_of(entropy_);

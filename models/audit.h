@@ -40,6 +40,11 @@ struct AuditOptions {
   AuditDamage damage;  // to what the encoder sees; the likelihood is that of the clean image
 };
 
+// Of one image. What a model has no such figure for is 0.
+struct AuditImage {
+  double recon_nats = 0, kl_nats = 0, nll_nats = 0;
+};
+
 // Averages over the images. What a model or a variant of the data has no such figure for is empty.
 struct AuditReport {
   int64_t images = 0;
@@ -55,6 +60,7 @@ struct AuditReport {
   std::optional<double> iou;
   std::optional<int64_t> active_units;
   std::vector<double> kl_per_latent;
+  std::vector<AuditImage> per_image;
 };
 
 AuditReport audit(const AuditNet& net, const AuditLikelihood& likelihood, const AuditData& data,

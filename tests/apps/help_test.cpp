@@ -8,9 +8,10 @@
 namespace elbo::testing_apps {
 namespace {
 
-const Strings kSubcommands = {"train",    "sample",     "reconstruct", "traverse", "interpolate",
-                              "manifold", "neighbours", "encode",      "decode",   "scatter",
-                              "evaluate", "data",       "doctor"};
+const Strings kSubcommands = {"train",       "sample",   "reconstruct", "traverse",
+                              "interpolate", "manifold", "neighbours",  "encode",
+                              "decode",      "scatter",  "edit",        "compress",
+                              "score",       "evaluate", "data",        "doctor"};
 
 TEST(Help, OfTrainMentionsEveryKeyItsFlagAndItsVariable) {
   const std::string help = run_in_process({"train", "--help"}).out;
@@ -47,8 +48,9 @@ TEST(Help, EndsWithThreeExamplesThatParse) {
   for (const Describe describe :
        {train_command_line, sample_command_line, reconstruct_command_line, traverse_command_line,
         interpolate_command_line, manifold_command_line, neighbours_command_line,
-        encode_command_line, decode_command_line, scatter_command_line, evaluate_command_line,
-        data_command_line, doctor_command_line}) {
+        encode_command_line, decode_command_line, scatter_command_line, edit_command_line,
+        compress_command_line, score_command_line, evaluate_command_line, data_command_line,
+        doctor_command_line}) {
     const CommandLine command = describe();
     EXPECT_EQ(command.examples.size(), 3u) << command.name;
     for (const std::string& example : command.examples) {

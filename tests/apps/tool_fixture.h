@@ -39,7 +39,8 @@ class ToolTest : public ProgramTest {
     EXPECT_NE(line.find(part), std::string::npos) << line;
   }
 
-  Picture picture(const std::string& name) const { return decode_png(read_file_text(path(name))); }
+  static Picture picture_of(const std::string& file) { return decode_png(read_file_text(file)); }
+  Picture picture(const std::string& name) const { return picture_of(path(name)); }
 
   NpyFile npy(const std::string& name) const {
     NpyFile file;
