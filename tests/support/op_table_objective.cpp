@@ -63,7 +63,7 @@ void add_pairwise(std::vector<OpEntry>& table) {
       "", z_and_mixture,
       [](OpInputs& in) {
         return OpOutputs{
-            {pairwise_log_density(in.tape, in.leaves[0], scale(in.tape, in.leaves[1], 6.0),
+            {pairwise_log_density(in.tape, in.leaves[0], scale(in.tape, in.leaves[1], 5.5),
                                   Pairing::joint, PairWeights::uniform(in.leaves[1].shape[0]))},
             {}};
       },
