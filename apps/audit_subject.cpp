@@ -21,8 +21,9 @@ Subject open_weights(const std::string& path) {
   return subject;
 }
 
-DataVariant trained_variant(Binarise binarise) {
-  switch (binarise) {
+DataVariant trained_variant(const DataConfig& config) {
+  if (config.dequantise) return DataVariant::dequantised;
+  switch (config.binarise) {
     case Binarise::none:
       return DataVariant::grey;
     case Binarise::dynamic:
@@ -64,7 +65,7 @@ SubjectImages open_subject_images(const Arguments& arguments, const Subject& sub
   const bool sprites = config.kind == DataKind::sprites && !arguments.has("--data");
   const DataVariant variant = arguments.has("--variant")
                                   ? parse_data_variant(arguments.text("--variant"))
-                                  : trained_variant(config.binarise);
+                                  : trained_variant(config);
   int64_t limit = arguments.integer("--images", 0, 0, INT64_MAX);
   if (sprites) {
     const SpriteSplit split = sprite_split(config);
@@ -87,9 +88,6 @@ SubjectImages open_subject_images(const Arguments& arguments, const Subject& sub
   if (subject.image) {
     check_image_shape({test.channels, test.height, test.width}, *subject.image, test.source);
   }
-  if (config.dequantise) {
-    log.warning("the run was trained on dequantised pixels; it is evaluated on the stored ones");
-  }
   SubjectImages found{AuditData::from_split(test, variant, limit), test.source, {}, "", {}};
   set_damage(arguments, config, {test.height, test.width, test.channels}, found);
   if (!test.labels.empty()) {
@@ -105,7 +103,7 @@ AuditReport audit_subject(const Subject& subject, const AuditData& data,
   const AuditNet net =
       subject.image ? AuditNet(weights, subject.weights_path, model, subject.image->as_size())
                     : AuditNet(weights, subject.weights_path, model.activation);
-  return audit(net, {model.likelihood, model.log_variance}, data, options);
+  return audit(net, {model.likelihood, model.log_variance, model.log_scale}, data, options);
 }
 
 }  // namespace elbo

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/io/blob.h"
+#include "models/likelihood.h"
 
 namespace elbo {
 namespace {
@@ -35,12 +36,16 @@ std::string nats_row(const std::string& name, const std::optional<double>& value
 }
 
 std::string why_no_bits(const AuditReport& report, const AuditSubject& subject) {
-  if (subject.likelihood == Likelihood::gaussian) {
-    return "not defined: a Gaussian gives a density, not a probability, of pixels";
+  if (!report.neg_elbo_nats) return "not defined: a plain autoencoder has no bound";
+  switch (likelihood_measure(subject.likelihood)) {
+    case LikelihoodMeasure::binary:
+      return "not defined: a cross-entropy with grey targets is no likelihood";
+    case LikelihoodMeasure::bytes:
+      return "not defined: the logistic gives a probability of grey levels, not of noise between";
+    case LikelihoodMeasure::density:
+      break;
   }
-  return report.variant == DataVariant::grey
-             ? "not defined: a cross-entropy with grey targets is no likelihood"
-             : "not defined: a plain autoencoder has no bound";
+  return "not defined: a density, not a probability, of pixels; --variant dequantised has one";
 }
 
 std::string latents_text(const AuditReport& report) {

@@ -227,7 +227,15 @@ void TrainSession::on_epoch_end(const EpochReport& report) {
     fields.insert(fields.end(), {{"test_loss", report.test.loss},
                                  {"test_recon", report.test.recon},
                                  {"test_kl", report.test.kl}});
-    text += fmt::format(", test {}{}", means_text(report.test), report.is_best ? ", best" : "");
+    text += fmt::format(", test {}", means_text(report.test));
+    const Autoencoder& model = trainer_->model();
+    const auto bits =
+        bits_per_dim(config_.model.likelihood, config_.data, report.test.loss, model.image_size());
+    if (bits && model.variational()) {
+      fields.push_back({"test_bits_per_dim", *bits});
+      text += fmt::format(", {:.4f} bits per dim", *bits);
+    }
+    if (report.is_best) text += ", best";
   }
   metrics_->append(report.step, fields);
   log_.note(text);

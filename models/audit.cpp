@@ -18,29 +18,6 @@ constexpr int64_t kBatch =
     16;  // images or draws per product; small, so that threads finish together
 constexpr double kNatsPerBit = std::numbers::ln2;
 
-// -log sigmoid(t)
-double negative_log_sigmoid(double t) {
-  return t > 0 ? std::log1p(std::exp(-t)) : std::log1p(std::exp(t)) - t;
-}
-
-double negative_log_likelihood(const AuditLikelihood& likelihood, int64_t size, const double* x,
-                               const double* output) {
-  double nats = 0;
-  if (likelihood.kind == Likelihood::bernoulli) {
-    for (int64_t d = 0; d < size; ++d) {
-      if (x[d] > 0) nats += x[d] * negative_log_sigmoid(output[d]);
-      if (x[d] < 1) nats += (1 - x[d]) * negative_log_sigmoid(-output[d]);
-    }
-    return nats;
-  }
-  const double variance = std::exp(likelihood.log_variance);
-  for (int64_t d = 0; d < size; ++d) {
-    const double error = x[d] - output[d];
-    nats += 0.5 * (std::log(2 * std::numbers::pi * variance) + error * error / variance);
-  }
-  return nats;
-}
-
 double binary_entropy(int64_t size, const double* x) {
   double nats = 0;
   for (int64_t d = 0; d < size; ++d) {
@@ -49,15 +26,10 @@ double binary_entropy(int64_t size, const double* x) {
   return nats;
 }
 
-// Where the decoder's mean crosses 1/2: a logit of 0.
-double half_way(const AuditLikelihood& likelihood) {
-  return likelihood.kind == Likelihood::bernoulli ? 0.0 : 0.5;
-}
-
-double intersection_over_union(int64_t size, const double* x, const double* output, double cut) {
+double intersection_over_union(const double* x, const std::vector<double>& picture) {
   int64_t both = 0, either = 0;
-  for (int64_t d = 0; d < size; ++d) {
-    const bool target = x[d] > 0.5, drawn = output[d] > cut;
+  for (size_t d = 0; d < picture.size(); ++d) {
+    const bool target = x[d] > 0.5, drawn = picture[d] > 0.5;
     both += target && drawn;
     either += target || drawn;
   }
@@ -87,6 +59,7 @@ class Auditor {
   Auditor(const AuditNet& net, const AuditLikelihood& likelihood, const AuditData& data,
           const AuditOptions& options)
       : net_(net), likelihood_(likelihood), data_(data), options_(options) {
+    if (net.log_variance()) likelihood_.log_variance = *net.log_variance();
     const auto images = static_cast<size_t>(data.count());
     recon_.resize(images);
     entropy_.resize(images);
@@ -106,11 +79,17 @@ class Auditor {
   double importance_nll(const double* x, const double* mean, const double* logvar,
                         int64_t image) const;
   void summarise_latents(AuditReport& report) const;
-  bool binary() const { return data_.variant() != DataVariant::grey; }
+  double nll(const double* x, const double* output) const {
+    return audit_nll(likelihood_, data_.size(), net_.channels(), x, output);
+  }
+  std::optional<double> bits_per_dim(double nats) const;
+  bool binary() const {
+    return data_.variant() == DataVariant::dynamic || data_.variant() == DataVariant::fixed;
+  }
   bool bernoulli() const { return likelihood_.kind == Likelihood::bernoulli; }
 
   const AuditNet& net_;
-  const AuditLikelihood& likelihood_;
+  AuditLikelihood likelihood_;
   const AuditData& data_;
   const AuditOptions& options_;
   std::vector<double> recon_, entropy_, iou_, kl_, nll_;  // per image
@@ -148,6 +127,7 @@ void Auditor::posterior_figures(const AuditPosterior& posterior, int64_t first, 
 
 void Auditor::audit_batch(int64_t first, int64_t count) {
   const int64_t size = data_.size(), latent = net_.latent_dim();
+  const int64_t outputs = size * audit_outputs(likelihood_.kind);
   const AuditRows x = data_.images(first, count, options_.seed);
   const AuditPosterior posterior =
       net_.encode(audit_corrupted(options_.damage, x, first, options_.seed));
@@ -156,12 +136,11 @@ void Auditor::audit_batch(int64_t first, int64_t count) {
   if (net_.variational()) posterior_figures(posterior, first, count);
   for (int64_t i = 0; i < count; ++i) {
     const double* target = x.data() + i * size;
-    recon_[first + i] =
-        negative_log_likelihood(likelihood_, size, target, output.data() + i * size);
+    recon_[first + i] = nll(target, output.data() + i * outputs);
     entropy_[first + i] = binary_entropy(size, target);
     if (binary()) {
-      iou_[first + i] =
-          intersection_over_union(size, target, at_mean.data() + i * size, half_way(likelihood_));
+      iou_[first + i] = intersection_over_union(
+          target, audit_means(likelihood_, size, net_.channels(), at_mean.data() + i * outputs));
     }
     if (net_.variational() && options_.nll_samples > 0) {
       nll_[first + i] = importance_nll(target, posterior.mean.data() + i * latent,
@@ -173,7 +152,8 @@ void Auditor::audit_batch(int64_t first, int64_t count) {
 // log p(z) - log q(z|x) = sum_d (eps^2 + v - z^2) / 2 for z = mu + e^(v/2) eps: log 2 pi cancels.
 double Auditor::importance_nll(const double* x, const double* mean, const double* logvar,
                                int64_t image) const {
-  const int64_t latent = net_.latent_dim(), size = data_.size();
+  const int64_t latent = net_.latent_dim();
+  const int64_t outputs = data_.size() * audit_outputs(likelihood_.kind);
   std::mt19937_64 engine = audit_engine(options_.seed, AuditStream::importance, image);
   std::normal_distribution<double> normal;
   StreamingLogSum total;
@@ -191,8 +171,7 @@ double Auditor::importance_nll(const double* x, const double* mean, const double
     }
     const AuditRows output = net_.decode(z);
     for (int64_t k = 0; k < count; ++k) {
-      total.add(log_ratio[k] -
-                negative_log_likelihood(likelihood_, size, x, output.data() + k * size));
+      total.add(log_ratio[k] - nll(x, output.data() + k * outputs));
     }
   }
   return std::log(static_cast<double>(options_.nll_samples)) - total.value();
@@ -222,6 +201,19 @@ void Auditor::summarise_latents(AuditReport& report) const {
   report.active_units = active;
 }
 
+// Where -log p is of discrete data: of black and white pixels, of grey levels, or a density of bytes that
+// noise made real, x = (byte + u) / 256, which bounds theirs (Theis et al. 2015, arXiv:1511.01844).
+std::optional<double> Auditor::bits_per_dim(double nats) const {
+  constexpr double kBitsOfAByte = 8;
+  const double bits = nats / (kNatsPerBit * static_cast<double>(data_.size()));
+  const DataVariant variant = data_.variant();
+  if (bernoulli()) return binary() ? std::optional(bits) : std::nullopt;
+  if (likelihood_.kind == Likelihood::logistic) {
+    return variant == DataVariant::dequantised ? std::nullopt : std::optional(bits);
+  }
+  return variant == DataVariant::dequantised ? std::optional(bits + kBitsOfAByte) : std::nullopt;
+}
+
 AuditReport Auditor::summarise() const {
   AuditReport report;
   report.images = data_.count();
@@ -233,7 +225,8 @@ AuditReport Auditor::summarise() const {
   }
   report.recon_nats = mean_of(recon_);
   if (binary()) report.iou = mean_of(iou_);
-  if (!binary() && bernoulli()) report.entropy_floor_nats = mean_of(entropy_);
+  if (data_.variant() == DataVariant::grey && bernoulli())
+    report.entropy_floor_nats = mean_of(entropy_);
   if (!net_.variational()) return report;
 
   report.kl_nats = mean_of(kl_);
@@ -248,9 +241,7 @@ AuditReport Auditor::summarise() const {
     report.neg_elbo_stderr = std::sqrt(squares / (n - 1) / n);
   }
   if (options_.nll_samples > 0) report.nll_nats = mean_of(nll_);
-  if (binary() && bernoulli()) {
-    report.bits_per_dim = *report.neg_elbo_nats / (kNatsPerBit * static_cast<double>(data_.size()));
-  }
+  report.bits_per_dim = bits_per_dim(*report.neg_elbo_nats);
   for (size_t i = 0; i < recon_.size(); ++i) {
     if (!std::isfinite(recon_[i] + kl_[i] + nll_[i])) {
       throw_error(ErrorCode::numeric, "evaluate: image ", i, " has recon ", recon_[i], ", kl ",
@@ -265,6 +256,11 @@ AuditReport Auditor::summarise() const {
 
 AuditReport audit(const AuditNet& net, const AuditLikelihood& likelihood, const AuditData& data,
                   const AuditOptions& options) {
+  if (net.outputs() != audit_outputs(likelihood.kind)) {
+    throw_error(ErrorCode::data, "evaluate: the decoder has ", net.outputs(),
+                " outputs per value and its likelihood takes ", audit_outputs(likelihood.kind),
+                "; is this the checkpoint of another configuration?");
+  }
   if (net.image_size() != data.size()) {
     throw_error(ErrorCode::data, "evaluate: the model takes images of ", net.image_size(),
                 " pixels, the data set has ", data.size(),

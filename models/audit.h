@@ -8,6 +8,7 @@
 //   nll      = -log (1/K) sum_k p(x|z_k) p(z_k) / q(z_k|x), z_k ~ q: an upper bound on average, and
 //              the tighter the larger K (Burda, Grosse & Salakhutdinov 2015, arXiv:1509.00519)
 //   active   = latents whose posterior mean varies over the images: variance > 0.01 (ibid., 5.2)
+//   bits     = -ELBO / (D log 2) of discrete data, and 8 more for a density of dequantised bytes
 //   entropy  = sum_d H(x_d) of grey targets: what the Bernoulli cross-entropy cannot go below
 //   iou      = |x and r| / |x or r|, r the reconstruction from the posterior mean, cut at 1/2
 //
@@ -22,17 +23,13 @@
 
 #include "models/audit_corrupt.h"
 #include "models/audit_data.h"
+#include "models/audit_likelihood.h"
 #include "models/audit_net.h"
 #include "models/config.h"
 
 namespace elbo {
 
 inline constexpr double kActiveVariance = 0.01;
-
-struct AuditLikelihood {
-  Likelihood kind = Likelihood::bernoulli;
-  double log_variance = 0.0;  // of the Gaussian
-};
 
 struct AuditOptions {
   int64_t nll_samples = 0;  // K of the importance-sampled bound; 0: leave it out
@@ -55,7 +52,7 @@ struct AuditReport {
   std::optional<double> kl_nats, neg_elbo_nats;  // empty for a plain autoencoder
   std::optional<double> neg_elbo_stderr;         // from the spread over images and draws
   std::optional<double> nll_nats;
-  std::optional<double> bits_per_dim;  // of -ELBO; only for a probability of discrete data
+  std::optional<double> bits_per_dim;  // of -ELBO; where there are bits of discrete data
   std::optional<double> entropy_floor_nats;
   std::optional<double> iou;
   std::optional<int64_t> active_units;

@@ -25,22 +25,27 @@ std::string_view data_variant_name(DataVariant variant) {
       return "dynamic";
     case DataVariant::fixed:
       return "fixed";
+    case DataVariant::dequantised:
+      return "dequantised";
   }
   throw Error("unknown data variant");
 }
 
 DataVariant parse_data_variant(std::string_view name) {
-  for (DataVariant variant : {DataVariant::grey, DataVariant::dynamic, DataVariant::fixed}) {
+  for (DataVariant variant :
+       {DataVariant::grey, DataVariant::dynamic, DataVariant::fixed, DataVariant::dequantised}) {
     if (name == data_variant_name(variant)) return variant;
   }
-  throw_error(ErrorCode::usage, "--variant is '", name, "'; expected grey, dynamic or fixed");
+  throw_error(ErrorCode::usage, "--variant is '", name,
+              "'; expected grey, dynamic, fixed or dequantised");
 }
 
 AuditData::AuditData(std::vector<uint8_t> pixels, int64_t size, DataVariant variant)
     : pixels_(std::move(pixels)), size_(size), variant_(variant) {
   ELBO_CHECK(size > 0 && !pixels_.empty() && pixels_.size() % static_cast<size_t>(size) == 0,
              "audit data: ", pixels_.size(), " pixels do not make images of ", size);
-  if (black_and_white(pixels_)) variant_ = DataVariant::fixed;
+  if (variant != DataVariant::dequantised && black_and_white(pixels_))
+    variant_ = DataVariant::fixed;
 }
 
 AuditData AuditData::from_split(const ImageSplit& split, DataVariant variant, int64_t limit) {
@@ -74,6 +79,10 @@ std::vector<double> AuditData::images(int64_t first, int64_t count, uint64_t see
       for (int64_t d = 0; d < size_; ++d) row[d] = pixels[d] / 255.0;
     } else if (variant_ == DataVariant::fixed) {
       for (int64_t d = 0; d < size_; ++d) row[d] = pixels[d] >= kThreshold ? 1.0 : 0.0;
+    } else if (variant_ == DataVariant::dequantised) {
+      std::mt19937_64 engine = audit_engine(seed, AuditStream::dequantise, first + i);
+      std::uniform_real_distribution<double> uniform;  // [0, 1)
+      for (int64_t d = 0; d < size_; ++d) row[d] = (pixels[d] + uniform(engine)) / 256.0;
     } else {
       std::mt19937_64 engine = audit_engine(seed, AuditStream::binarise, first + i);
       std::uniform_real_distribution<double> uniform;  // [0, 1)

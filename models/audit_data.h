@@ -3,7 +3,8 @@
 //
 //   grey      x = p / 255: real values as Bernoulli targets, a cross-entropy and no likelihood
 //   dynamic   x = 1 with probability p / 255, drawn here, once per image
-//   fixed     x = p >= 128; also what a set of black and white pixels is under any variant
+//   fixed     x = p >= 128; also what a set of black and white pixels is as grey or dynamic
+//   dequantised  x = (p + u) / 256 with u uniform, drawn here, once per image: densities bound bits by it
 //
 // Shapes    pixels [count, size] row-major
 #pragma once
@@ -16,10 +17,10 @@
 
 namespace elbo {
 
-enum class DataVariant { grey, dynamic, fixed };
+enum class DataVariant { grey, dynamic, fixed, dequantised };
 
 std::string_view data_variant_name(DataVariant variant);
-// Throws ErrorCode::usage for anything but the three names.
+// Throws ErrorCode::usage for anything but the four names.
 DataVariant parse_data_variant(std::string_view name);
 
 class AuditData {

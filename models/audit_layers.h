@@ -49,7 +49,8 @@ class AuditReader {
   AuditReader(const SafetensorsView& weights, const std::string& file_name, std::string family)
       : weights_(weights), file_name_(file_name), family_(std::move(family)) {}
 
-  bool has(const std::string& layer) const { return weights_.find(layer + ".weight") != nullptr; }
+  bool has(const std::string& layer) const { return has_tensor(layer + ".weight"); }
+  bool has_tensor(const std::string& name) const { return weights_.find(name) != nullptr; }
   std::vector<double> numbers(const std::string& name, const std::vector<int64_t>& shape);
   AuditLayer linear(const std::string& name, Activation activation);
 

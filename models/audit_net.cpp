@@ -1,8 +1,10 @@
 #include "models/audit_net.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "kernels/error.h"
+#include "models/audit_likelihood.h"
 #include "models/network_plan.h"
 
 namespace elbo {
@@ -128,29 +130,27 @@ class ConvolutionalReader {
 
 }  // namespace
 
-double audit_bounded_logvar(double raw) {
-  if (raw > 10.0) return 20.0 - 100.0 / raw;
-  if (raw < -10.0) return -20.0 - 100.0 / raw;
-  return raw;
-}
-
 AuditNet::AuditNet(const SafetensorsView& weights, const std::string& file_name,
                    Activation activation) {
   read_mlp(weights, file_name, activation);
-  image_ = {1, 1, image_size()};
+  image_ = {1, 1, mean_.in};
+  if (!encoder_.empty()) image_.width = encoder_.front().in;
+  output_ = image_;
+  output_.channels = decoder_.back().out / image_.size();
 }
 
 AuditNet::AuditNet(const SafetensorsView& weights, const std::string& file_name,
                    const ModelConfig& config, const ImageSize& image)
-    : image_(audit_picture(image)) {
+    : image_(audit_picture(image)), output_(image_) {
+  output_.channels *= audit_outputs(config.likelihood);
   if (config.convolutional()) {
     read_convolutional(weights, file_name, config, image);
   } else {
     read_mlp(weights, file_name, config.activation);
   }
-  if (image_size() != image.size()) {
-    throw_error(ErrorCode::data, file_name, ": the network is for images of ", image_size(),
-                " values, but its run has ", image.size());
+  if (decoder_.back().out != output_.size()) {
+    throw_error(ErrorCode::data, file_name, ": the network is for images of ",
+                decoder_.back().out / outputs(), " values, but its run has ", image.size());
   }
 }
 
@@ -172,6 +172,7 @@ void AuditNet::read_mlp(const SafetensorsView& weights, const std::string& file_
     }
     decoder_ = reader.sequence("decoder", activation, false);
   }
+  read_likelihood(reader, file_name);
   reader.refuse_the_rest();
   check_chain(file_name);
   latent_dim_ = decoder_.front().in;
@@ -195,9 +196,25 @@ void AuditNet::read_convolutional(const SafetensorsView& weights, const std::str
   }
   decoder_ = ConvolutionalReader(reader, "decoder")
                  .read(plan_decoder(parse_layers(config.decoder), {{1, 1, latent_dim_}, true},
-                                    last_picture(encoder, image), image));
+                                    last_picture(encoder, image),
+                                    {output_.height, output_.width, output_.channels}));
+  read_likelihood(reader, file_name);
   reader.refuse_the_rest();
   check_chain(file_name);
+}
+
+// Training keeps the log of an optimal variance within +-19, and lets a learned one pass the bound.
+void AuditNet::read_likelihood(AuditReader& reader, const std::string& file_name) {
+  if (reader.has_tensor("log_variance")) {
+    log_variance_ = audit_bounded_logvar(reader.numbers("log_variance", {1}).front());
+  } else if (reader.has_tensor("running_variance")) {
+    const double variance = reader.numbers("running_variance", {1}).front();
+    if (!(variance >= 0)) {
+      throw_error(ErrorCode::data, file_name, ": running_variance is ", variance,
+                  "; expected a number from 0 on");
+    }
+    log_variance_ = std::clamp(std::log(variance), -19.0, 19.0);
+  }
 }
 
 void AuditNet::check_chain(const std::string& file_name) const {
@@ -210,7 +227,8 @@ void AuditNet::check_chain(const std::string& file_name) const {
   for (const AuditLayer& layer : encoder_) chain.push_back(&layer);
   if (variational_) chain.push_back(&mean_);
   for (const AuditLayer& layer : decoder_) chain.push_back(&layer);
-  bool fits = chain.front()->in == chain.back()->out;
+  const int64_t in = chain.front()->in, out = chain.back()->out;
+  bool fits = out == in || out == 2 * in;  // one output per value, or two
   for (size_t i = 1; i < chain.size(); ++i) fits = fits && chain[i]->in == chain[i - 1]->out;
   if (variational_) fits = fits && logvar_.in == mean_.in && logvar_.out == mean_.out;
   for (const AuditLayer* layer : chain) fits = fits && layer->in > 0 && layer->out > 0;
@@ -230,7 +248,7 @@ AuditPosterior AuditNet::encode(const AuditRows& images) const {
 }
 
 AuditRows AuditNet::decode(const AuditRows& latents) const {
-  return reordered(audit_run(decoder_, latents), image_, false);
+  return reordered(audit_run(decoder_, latents), output_, false);
 }
 
 }  // namespace elbo

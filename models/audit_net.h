@@ -7,6 +7,7 @@
 //             fc1, fc21, fc22, fc3, fc4                                   one hidden layer
 //             encoder.0, encoder.2, ..., fc_mu, fc_logvar, decoder.0, ... any other depth
 //             encoder.0, ..., decoder.0, ...                              no latent heads: autoencoder
+//           log_variance [1] or running_variance [1], of a likelihood that has one
 //           Convolutional networks take their layers from the configuration (models/audit_layers.h).
 // Shapes    images [N, height * width * channels] in this order, latents [N, latent_dim], row-major
 // Work      every multiplication of the network, by loops; one thread (callers split images over threads)
@@ -14,6 +15,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -38,11 +40,15 @@ class AuditNet {
            const ImageSize& image);
 
   bool variational() const { return variational_; }
-  int64_t image_size() const { return decoder_.back().out; }
+  int64_t image_size() const { return image_.size(); }
+  int64_t channels() const { return image_.channels; }
+  int64_t outputs() const { return output_.channels / image_.channels; }  // per value of an image
+  // Of all pixels, if the file has one: learned, or the running one of an optimal variance.
+  const std::optional<double>& log_variance() const { return log_variance_; }
   int64_t latent_dim() const { return latent_dim_; }
 
   AuditPosterior encode(const AuditRows& images) const;
-  // Logits of the Bernoulli, means of the Gaussian likelihood.
+  // What the likelihood takes (models/audit_likelihood.h): [N, image_size * outputs].
   AuditRows decode(const AuditRows& latents) const;
 
  private:
@@ -50,17 +56,16 @@ class AuditNet {
                 Activation activation);
   void read_convolutional(const SafetensorsView& weights, const std::string& file_name,
                           const ModelConfig& config, const ImageSize& image);
+  void read_likelihood(AuditReader& reader, const std::string& file_name);
   void check_chain(const std::string& file_name) const;
 
   bool variational_ = false;
   int64_t latent_dim_ = 0;
-  AuditPicture image_;  // pictures of several channels come and go in another order than the file's
+  std::optional<double> log_variance_;
+  AuditPicture image_,
+      output_;  // pictures of several channels come and go in another order than the file's
   std::vector<AuditLayer> encoder_, decoder_;
   AuditLayer mean_, logvar_;  // heads on top of encoder_
 };
-
-// What a network's raw output v means as a log-variance: v itself for |v| <= 10, beyond that squeezed
-// towards +-20 by 20 - 100/|v|.
-double audit_bounded_logvar(double raw);
 
 }  // namespace elbo

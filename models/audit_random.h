@@ -6,7 +6,7 @@
 
 namespace elbo {
 
-enum class AuditStream : uint64_t { binarise = 1, posterior, importance, corrupt };
+enum class AuditStream : uint64_t { binarise = 1, posterior, importance, corrupt, dequantise };
 
 // A bijection that scatters neighbouring numbers (Steele, Lea & Flood 2014, splitmix64).
 inline uint64_t audit_scatter(uint64_t x) {

@@ -1,6 +1,7 @@
 #include "models/likelihood.h"
 
 #include <algorithm>
+#include <numbers>
 
 #include "kernels/pixel_formulas.h"
 
@@ -119,6 +120,21 @@ LikelihoodMeasure likelihood_measure(Likelihood likelihood) {
     default:
       return LikelihoodMeasure::density;
   }
+}
+
+std::optional<double> bits_per_dim(Likelihood likelihood, const DataConfig& data, double nats,
+                                   int64_t dims) {
+  const double bits = nats / (std::numbers::ln2 * static_cast<double>(dims));
+  const bool binary = data.kind == DataKind::sprites || data.binarise != Binarise::none;
+  switch (likelihood_measure(likelihood)) {
+    case LikelihoodMeasure::binary:
+      return binary ? std::optional(bits) : std::nullopt;
+    case LikelihoodMeasure::bytes:
+      return data.dequantise ? std::nullopt : std::optional(bits);
+    case LikelihoodMeasure::density:
+      return data.dequantise ? std::optional(bits + 8) : std::nullopt;  // of a byte's 256 values
+  }
+  throw Error("unknown likelihood");
 }
 
 }  // namespace elbo

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "engine/ops/likelihood_op.h"
@@ -61,5 +62,11 @@ enum class LikelihoodMeasure {
   bytes     // a probability of grey levels
 };
 LikelihoodMeasure likelihood_measure(Likelihood likelihood);
+
+// Bits per dimension of a bound of so many nats per image, where the data as they are trained on are discrete:
+// nats / (dims log 2), of a density and dequantised bytes 8 more. Files of black and white pixels are not
+// known here to be such; `elbo evaluate` looks.
+std::optional<double> bits_per_dim(Likelihood likelihood, const DataConfig& data, double nats,
+                                   int64_t dims);
 
 }  // namespace elbo

@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "models/audit_likelihood.h"
 #include "tests/support/error_of.h"
 #include "tests/support/tensor_map.h"
 

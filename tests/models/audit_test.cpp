@@ -270,7 +270,7 @@ TEST(AuditData, VariantsAreNamedAndBlackAndWhiteIsFixed) {
   EXPECT_EQ(copies({51, 128}, 1, DataVariant::grey).images(0, 1, 0)[0], 0.2);
   EXPECT_EQ(parse_data_variant("dynamic"), DataVariant::dynamic);
   EXPECT_EQ(error_of([] { parse_data_variant("gray"); }),
-            "2: --variant is 'gray'; expected grey, dynamic or fixed");
+            "2: --variant is 'gray'; expected grey, dynamic, fixed or dequantised");
 }
 
 TEST(AuditData, SpritesAreBlackAndWhiteAndAllDifferent) {
