@@ -182,6 +182,23 @@ RunData open_run_data(Context& context, Fs& fs, const DataConfig& config, Log& l
   return data;
 }
 
+void settle_classes(ModelConfig& model, const RunData& data, const DataConfig& config) {
+  if (!model.conditional()) return;
+  const int64_t classes = data.train.classes();
+  if (classes == 0 || data.test.classes() == 0) {
+    throw_error(
+        ErrorCode::data, config.path, ": the ", classes == 0 ? "training" : "test",
+        " images have no labels, which model.condition \"label\" needs; elbo data says what "
+        "a set has");
+  }
+  const int64_t most = std::max(classes, data.test.classes());
+  if (model.classes == 0) model.classes = most;
+  if (most > model.classes) {
+    throw_error(ErrorCode::data, config.path, ": found label ", most - 1, ", expected 0 to ",
+                model.classes - 1, " as model.classes is ", model.classes);
+  }
+}
+
 ImageData open_test_data(Context& context, Fs& fs, const DataConfig& config, Log& log) {
   if (config.kind == DataKind::sprites) {
     const SpriteSplit split = sprite_split(config);

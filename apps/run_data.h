@@ -22,6 +22,10 @@ struct RunData {
 
 RunData open_run_data(Context& context, Fs& fs, const DataConfig& config, Log& log);
 
+// Settles how many labels a conditional model has, from the data unless the configuration says so.
+// Throws ErrorCode::data if the images have no labels, or more.
+void settle_classes(ModelConfig& model, const RunData& data, const DataConfig& config);
+
 // The test split alone.
 ImageData open_test_data(Context& context, Fs& fs, const DataConfig& config, Log& log);
 

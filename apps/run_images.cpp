@@ -95,7 +95,9 @@ Inference::Posterior encode_images(TrainedRun& run, const RunImages& images, int
   Inference::Posterior all;
   for (int64_t done = 0; done < count; done += kImagesAtATime) {
     const int64_t part = std::min(kImagesAtATime, count - done);
-    const auto codes = run.inference().encode(pixels_of(run, images, first + done, part));
+    const auto codes =
+        run.inference().encode(pixels_of(run, images, first + done, part),
+                               run.inference().labels(images.data, first + done, part));
     all.mean.insert(all.mean.end(), codes.mean.begin(), codes.mean.end());
     all.logvar.insert(all.logvar.end(), codes.logvar.begin(), codes.logvar.end());
   }

@@ -20,6 +20,33 @@ Arguments arguments_of_other(const Arguments& arguments) {
   return other;
 }
 
+// How many rows a grid of labels has; 0: none is asked for.
+int64_t label_rows(const TrainedRun& run, const Arguments& arguments) {
+  if (!arguments.has("--label-grid")) return 0;
+  if (arguments.has("--label")) {
+    throw Error(ErrorCode::usage, "--label and --label-grid exclude each other; give one of them");
+  }
+  if (!run.model().conditional()) {
+    throw Error(ErrorCode::usage,
+                "--label-grid: the model of this run knows no labels; train one with --condition "
+                "label");
+  }
+  return run.model().config().classes;
+}
+
+// The same latents once more for each label.
+void repeat_for_labels(int64_t labels_there_are, std::vector<float>& latents,
+                       Inference::Labels& labels) {
+  const std::vector<float> row = latents;
+  const size_t columns = labels.size();
+  latents.clear();
+  labels.clear();
+  for (int64_t label = 0; label < labels_there_are; ++label) {
+    latents.insert(latents.end(), row.begin(), row.end());
+    labels.insert(labels.end(), columns, static_cast<uint8_t>(label));
+  }
+}
+
 }  // namespace
 
 CommandLine sample_command_line() {
@@ -34,6 +61,8 @@ CommandLine sample_command_line() {
       {"--temperature", 't', Takes::one_value, "X", group,
        "standard deviation of the latents; below 1 is tamer, above 1 wilder", "1"},
       {"--columns", 0, Takes::one_value, "N", group, "pictures per row", "8"},
+      {"--label-grid", 0, Takes::nothing, "", group,
+       "conditional models: a row per label, the same latents in each"},
       {"--beside", 0, Takes::one_value, "DIR2", group,
        "another run: its pictures stand below, row by row, from the same draws"},
       {"--out", 'o', Takes::one_value, "FILE.png", group, "picture to write", "DIR/sample.png"}};
@@ -47,7 +76,7 @@ CommandLine sample_command_line() {
 }
 
 int sample(const Arguments& arguments) {
-  const int64_t count = arguments.integer("--count", 64, 1, kMostSamples);
+  int64_t count = arguments.integer("--count", 64, 1, kMostSamples);
   const auto seed = static_cast<uint64_t>(arguments.integer("--seed", 42, 0, INT64_MAX));
   const auto temperature = static_cast<float>(arguments.number("--temperature", 1, 0, kHottest));
   GridStyle style;
@@ -56,9 +85,13 @@ int sample(const Arguments& arguments) {
   const PictureFile file(arguments, "sample.png");
   Log log;
   TrainedRun run(arguments, log);
-  check_grid(count, run.image(), style);
-  const std::vector<float> latents = draw_latents(run, arguments, count, seed, temperature, log);
-  const std::vector<float> pictures = run.inference().decode(latents);
+  const int64_t rows = label_rows(run, arguments);
+  if (rows > 0) count = style.columns;
+  check_grid(rows > 0 ? rows * count : count, run.image(), style);
+  std::vector<float> latents = draw_latents(run, arguments, count, seed, temperature, log);
+  Inference::Labels labels = labels_in_turn(run.model(), count);
+  if (rows > 0) repeat_for_labels(rows, latents, labels);
+  const std::vector<float> pictures = run.inference().decode(latents, labels);
   if (!arguments.has("--beside")) {
     file.write(image_grid(pictures, run.image(), style));
     return 0;
@@ -66,7 +99,9 @@ int sample(const Arguments& arguments) {
   TrainedRun other(arguments_of_other(arguments), log);
   check_image_shape(other.image(), run.image(), other.directory());
   const auto others = draw_latents(other, arguments, count, seed, temperature, log);
-  file.write(paired_grid(pictures, other.inference().decode(others), run.image(), style));
+  file.write(paired_grid(pictures,
+                         other.inference().decode(others, labels_in_turn(other.model(), count)),
+                         run.image(), style));
   return 0;
 }
 

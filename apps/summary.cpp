@@ -25,6 +25,7 @@ ImageData black_images(Context& context, const ImageSize& image, int64_t count) 
   split.height = image.height;
   split.width = image.width;
   split.file.resize(static_cast<size_t>(count * image.size()));
+  split.labels.resize(static_cast<size_t>(count));
   return ImageData::from_split(context, split);
 }
 

@@ -48,6 +48,12 @@ std::string data_text(const RunData& data, const DataConfig& config) {
                      data_name(config));
 }
 
+// What only the data can say becomes part of the configuration.
+const RunConfig& settled(RunConfig& config, const RunData& data) {
+  settle_classes(config.model, data, config.data);
+  return config;
+}
+
 }  // namespace
 
 TrainSession::TrainSession(Fs& fs, PlannedRun plan, bool overwrite, bool quiet)
@@ -58,7 +64,8 @@ TrainSession::TrainSession(Fs& fs, PlannedRun plan, bool overwrite, bool quiet)
       device_(open_device(plan_.device, plan_.threads, log_)),
       context_(std::make_unique<Context>(device_)),
       data_(open_run_data(*context_, fs, config_.data, log_)),
-      trainer_(std::make_unique<Trainer>(*context_, config_, data_.train, &data_.test)),
+      trainer_(std::make_unique<Trainer>(*context_, settled(plan_.merged.config, data_),
+                                         data_.train, &data_.test)),
       inference_(std::make_unique<Inference>(*context_, trainer_->model())),
       directory_(fs, run_directory(config_), directory_mode(plan_, overwrite)),
       profile_(fs, log_, *context_, *trainer_, directory_.profile_json()),
@@ -199,7 +206,7 @@ void TrainSession::on_report(const StepReport& report) {
 // A latent collapses early or not at all.
 void TrainSession::watch_latent(const StepReport& report) {
   constexpr int64_t kFirstStep = 200, kLastStep = 2000;
-  constexpr int64_t kMostValues = 1 << 20, kMostImages = 200;  // enough for a variance, and fast
+  constexpr int64_t kMostValues = 1 << 20, kMostImages = 200;    // enough for a variance, and fast
   const bool wanted = config_.train.objective.recon_weight > 0;  // "only KL" collapses on purpose
   if (!wanted || collapse_told_ || report.step < kFirstStep || report.step > kLastStep) return;
   const int64_t pixels = trainer_->model().image_size();

@@ -81,6 +81,8 @@ std::vector<Flag> with_run_flags(const std::vector<Flag>& own) {
       {"--checkpoint", 0, Takes::one_value, "NAME", "Run",
        "latest, best, or a name in checkpoints/", "latest"},
   };
+  flags.push_back(
+      {"--label", 0, Takes::one_value, "N", "Run", "conditional models: decode as this label"});
   flags.insert(flags.end(), own.begin(), own.end());
   flags.push_back({"--device", 0, Takes::one_value, "DEVICE", "Device",
                    "where to compute: auto, cpu, cuda or cuda:N", "auto"});
@@ -111,6 +113,13 @@ TrainedRun::TrainedRun(const Arguments& arguments, Log& log)
   params_->finalise();
   load_weights(*params_, files_.checkpoint.model, files_.checkpoint.path + "/model.safetensors");
   inference_ = std::make_unique<Inference>(*context_, *model_);
+  if (!arguments.has("--label")) return;
+  if (!model_->conditional()) {
+    throw_error(ErrorCode::usage,
+                "--label: the model of this run knows no labels; train one with --condition label");
+  }
+  const int64_t last = model_->config().classes - 1;
+  inference_->set_label(static_cast<uint8_t>(arguments.integer("--label", 0, 0, last)));
 }
 
 ImageData open_test_images(TrainedRun& run, const std::string& other_path, Log& log,

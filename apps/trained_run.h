@@ -35,7 +35,7 @@ ImageShape get_image_shape(const RunState& state, const std::string& checkpoint)
 void check_image_shape(const ImageShape& found, const ImageShape& expected,
                        const std::string& whose);
 
-// The flags of a subcommand that opens a run: --run, --checkpoint, its own, --device, --threads.
+// The flags of a subcommand that opens a run: --run, --checkpoint, --label, its own, --device, --threads.
 std::vector<Flag> with_run_flags(const std::vector<Flag>& own);
 
 // "device: CPU, 2 threads (this program was built without CUDA)" goes to the log.

@@ -36,7 +36,8 @@ std::vector<int64_t> order_by_kl(TrainedRun& run, const std::string& data_path, 
   const auto images =
       run.inference().images(data, 0, count, run.config().data.binarise, run.config().train.seed);
   const int64_t dims = run.model().latent_dim();
-  const std::vector<double> kl = importance(run.inference().encode(images), dims);
+  const std::vector<double> kl =
+      importance(run.inference().encode(images, run.inference().labels(data, 0, count)), dims);
   for (int64_t dim = 0; dim < dims; ++dim) {
     if (std::isfinite(kl[static_cast<size_t>(dim)])) continue;
     throw_error(ErrorCode::numeric, "the KL divergence of latent ", dim,

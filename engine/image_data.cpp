@@ -20,7 +20,23 @@ ImageData ImageData::from_split(Context& context, const ImageSplit& split, int64
   } else {
     context.upload(data.pixels_.data(), split.pixels().data(), bytes);
   }
+  if (split.labels.empty()) return data;
+  data.labels_.assign(split.labels.begin(), split.labels.begin() + data.count_);
+  data.device_labels_ = DeviceBlock(context, data.labels_.size(), Role::data);
+  context.upload(data.device_labels_.data(), data.labels_.data(), data.labels_.size());
   return data;
+}
+
+int64_t ImageData::classes() const {
+  if (is_sprites()) return kSpriteShapes;
+  return labels_.empty() ? 0 : 1 + *std::max_element(labels_.begin(), labels_.end());
+}
+
+uint8_t ImageData::label_of(int64_t image) const {
+  // The split's seed is 0, as the kernel's.
+  if (is_sprites())
+    return static_cast<uint8_t>(sprite_factors(sprite_of_item(0, sprite_offset_ + image)).shape);
+  return labels_.at(static_cast<size_t>(image));
 }
 
 ImageData ImageData::sprites(int resolution, int64_t count, int64_t offset,
@@ -43,9 +59,10 @@ ImageData ImageData::sprites(int resolution, int64_t count, int64_t offset,
 
 void ImageData::launch_gather(Tape& tape, const BatchOrder& order, Binarise binarise,
                               const Gathered& to) const {
-  tape.op("gather", {}, {to.x, to.rounded, to.sample}, [&](const Exec& exec) {
+  tape.op("gather", {}, {to.x, to.rounded, to.sample, to.label}, [&](const Exec& exec) {
     bf16* x_bf16 = to.rounded.data ? to.rounded.as<bf16>() : nullptr;
     int32_t* index = to.sample.data ? to.sample.as<int32_t>() : nullptr;
+    int32_t* label = to.label.data ? to.label.as<int32_t>() : nullptr;
     if (is_sprites()) {
       SpriteGather args{};
       args.resolution = resolution_;
@@ -55,6 +72,7 @@ void ImageData::launch_gather(Tape& tape, const BatchOrder& order, Binarise bina
       args.x = to.x.as<float>();
       args.x_bf16 = x_bf16;
       args.index = index;
+      args.shape = label;
       elbo::gather_sprites(exec, args);
       return;
     }
@@ -71,6 +89,8 @@ void ImageData::launch_gather(Tape& tape, const BatchOrder& order, Binarise bina
     args.x = to.x.as<float>();
     args.x_bf16 = x_bf16;
     args.index = index;
+    args.labels = label ? device_labels_.as<uint8_t>() : nullptr;
+    args.label_out = label;
     elbo::gather(exec, args);
   });
 }
@@ -109,7 +129,8 @@ Tensor ImageData::corrupted(Tape& tape, const BatchOrder& order, const Gathered&
 }
 
 ImageBatch ImageData::gather(Tape& tape, BatchOrder order, int64_t batch, Binarise binarise,
-                             DType input) const {
+                             DType input, bool with_labels) const {
+  ELBO_CHECK(!with_labels || classes() > 0, "the images have no labels");
   ELBO_CHECK(input == DType::f32 || input == DType::bf16,
              "images are gathered as f32 or bf16, not ", dtype_name(input));
   if (order.samples == 0) order.samples = count_;
@@ -119,9 +140,10 @@ ImageBatch ImageData::gather(Tape& tape, BatchOrder order, int64_t batch, Binari
   to.x = tape.new_buffer({batch, shape_.size()}, DType::f32);
   if (rounds && !corrupts) to.rounded = tape.new_buffer(to.x.shape, input);
   if (corrupts) to.sample = tape.new_buffer({batch}, DType::i32);
+  if (with_labels) to.label = tape.new_buffer({batch}, DType::i32);
   launch_gather(tape, order, binarise, to);
-  if (corrupts) return {corrupted(tape, order, to, input), to.x};
-  return {rounds ? to.rounded : to.x, to.x};
+  if (corrupts) return {corrupted(tape, order, to, input), to.x, to.label};
+  return {rounds ? to.rounded : to.x, to.x, to.label};
 }
 
 }  // namespace elbo

@@ -25,6 +25,7 @@ struct ImageShape {
 // input is f32 and not corrupted.
 struct ImageBatch {
   Tensor input, target;
+  Tensor label;  // int32 [B]; no data unless it was asked for
 };
 
 // What is done to images on their way into a batch (kernels/gather.h, kernels/corruption.h).
@@ -60,17 +61,22 @@ class ImageData {
   // order.samples is filled in here.
   // `input` is the type of ImageBatch::input, f32 or bf16.
   ImageBatch gather(Tape& tape, BatchOrder order, int64_t batch, Binarise binarise,
-                    DType input = DType::f32) const;
+                    DType input = DType::f32, bool with_labels = false) const;
+
+  // 1 + the largest label; 0: the images have none. That of a sprite is its shape.
+  int64_t classes() const;
+  uint8_t label_of(int64_t image) const;
 
  private:
   struct Gathered {
-    Tensor x, rounded, sample;
+    Tensor x, rounded, sample, label;
   };
   void launch_gather(Tape& tape, const BatchOrder& order, Binarise binarise,
                      const Gathered& to) const;
   Tensor corrupted(Tape& tape, const BatchOrder& order, const Gathered& batch, DType type) const;
 
-  DeviceBlock pixels_;
+  DeviceBlock pixels_, device_labels_;
+  std::vector<uint8_t> labels_;
   int64_t count_ = 0;
   ImageShape shape_;
   ImageChanges changes_;

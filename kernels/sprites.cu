@@ -32,6 +32,7 @@ ELBO_CLONES void sprites_range(SpriteGather args, int64_t begin, int64_t end) {
     const int64_t index = sprite_of_row(args, row);
     if (args.index) args.index[row] = static_cast<int32_t>(index);
     const SpriteFactors factors = sprite_factors(index);
+    if (args.shape) args.shape[row] = factors.shape;
     const SpritePose pose = sprite_pose(factors);
     float* image = args.x + row * pixels;
     switch (factors.shape) {
@@ -105,6 +106,7 @@ __global__ void __launch_bounds__(256) sprites_kernel(SpriteGather args) {
       const SpriteFactors factors = sprite_factors(index);
       shared_pose = sprite_pose(factors);
       shared_shape = factors.shape;
+      if (args.shape) args.shape[row] = factors.shape;
     }
     __syncthreads();
     const SpritePose pose = shared_pose;

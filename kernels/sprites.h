@@ -167,6 +167,7 @@ struct SpriteGather {
   float* x = nullptr;
   bf16* x_bf16 = nullptr;    // x once more, rounded; may be null
   int32_t* index = nullptr;  // may be null
+  int32_t* shape = nullptr;  // SpriteFactors::shape of each row; may be null
   uint64_t split_seed = 0;
 };
 

@@ -129,10 +129,11 @@ void Auditor::audit_batch(int64_t first, int64_t count) {
   const int64_t size = data_.size(), latent = net_.latent_dim();
   const int64_t outputs = size * audit_outputs(likelihood_.kind);
   const AuditRows x = data_.images(first, count, options_.seed);
+  const AuditLabels labels = data_.labels(first, count);
   const AuditPosterior posterior =
-      net_.encode(audit_corrupted(options_.damage, x, first, options_.seed));
-  const AuditRows output = net_.decode(sample(posterior, first, count));
-  const AuditRows at_mean = binary() ? net_.decode(posterior.mean) : AuditRows{};
+      net_.encode(audit_corrupted(options_.damage, x, first, options_.seed), labels);
+  const AuditRows output = net_.decode(sample(posterior, first, count), labels);
+  const AuditRows at_mean = binary() ? net_.decode(posterior.mean, labels) : AuditRows{};
   if (net_.variational()) posterior_figures(posterior, first, count);
   for (int64_t i = 0; i < count; ++i) {
     const double* target = x.data() + i * size;
@@ -169,7 +170,9 @@ double Auditor::importance_nll(const double* x, const double* mean, const double
         log_ratio[k] += 0.5 * (eps * eps + logvar[d] - value * value);
       }
     }
-    const AuditRows output = net_.decode(z);
+    AuditLabels labels = data_.labels(image, 1);
+    if (!labels.empty()) labels.resize(static_cast<size_t>(count), labels[0]);
+    const AuditRows output = net_.decode(z, labels);
     for (int64_t k = 0; k < count; ++k) {
       total.add(log_ratio[k] - nll(x, output.data() + k * outputs));
     }
@@ -252,6 +255,19 @@ AuditReport Auditor::summarise() const {
   return report;
 }
 
+// Before threads start: none of them could throw.
+void check_labels(const AuditLabels& labels, int64_t classes) {
+  if (labels.empty()) {
+    throw_error(ErrorCode::data,
+                "evaluate: the model is conditional, and the images have no labels");
+  }
+  const auto largest = std::max_element(labels.begin(), labels.end());
+  if (*largest >= classes) {
+    throw_error(ErrorCode::data, "evaluate: found label ", static_cast<int>(*largest),
+                ", expected 0 to ", classes - 1, ": the model was trained on no other");
+  }
+}
+
 }  // namespace
 
 AuditReport audit(const AuditNet& net, const AuditLikelihood& likelihood, const AuditData& data,
@@ -271,6 +287,7 @@ AuditReport audit(const AuditNet& net, const AuditLikelihood& likelihood, const 
                 " pixels cannot be corrupted as ", options.damage.image.height, " x ",
                 options.damage.image.width, " x ", options.damage.image.channels);
   }
+  if (net.classes() > 0) check_labels(data.labels(0, data.count()), net.classes());
   Auditor auditor(net, likelihood, data, options);
   const int64_t batches = (data.count() + kBatch - 1) / kBatch;
 #pragma omp parallel for schedule(dynamic)

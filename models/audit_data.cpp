@@ -52,22 +52,34 @@ AuditData AuditData::from_split(const ImageSplit& split, DataVariant variant, in
   const int64_t size = split.channels * split.height * split.width;
   const int64_t count = limit > 0 ? std::min(limit, split.count) : split.count;
   const std::span<const uint8_t> pixels = split.pixels().first(static_cast<size_t>(count * size));
-  return AuditData({pixels.begin(), pixels.end()}, size, variant);
+  AuditData data({pixels.begin(), pixels.end()}, size, variant);
+  if (!split.labels.empty()) {
+    data.set_labels({split.labels.begin(), split.labels.begin() + count});
+  }
+  return data;
 }
 
 AuditData AuditData::sprites(int resolution, int64_t first, int64_t count) {
-  std::vector<uint8_t> pixels;
+  std::vector<uint8_t> pixels, labels;
   pixels.reserve(static_cast<size_t>(count) * resolution * resolution);
   for (int64_t item = first; item < first + count; ++item) {
     // The split is the program's own (seed 0), as in ImageData::sprites.
     const SpriteFactors factors = sprite_factors(sprite_of_item(0, item));
+    labels.push_back(static_cast<uint8_t>(factors.shape));
     for (int row = 0; row < resolution; ++row) {
       for (int col = 0; col < resolution; ++col) {
         pixels.push_back(sprite_pixel(factors, resolution, row, col) > 0.5f ? 255 : 0);
       }
     }
   }
-  return AuditData(std::move(pixels), int64_t{resolution} * resolution, DataVariant::fixed);
+  AuditData data(std::move(pixels), int64_t{resolution} * resolution, DataVariant::fixed);
+  data.set_labels(std::move(labels));
+  return data;
+}
+
+std::vector<uint8_t> AuditData::labels(int64_t first, int64_t count) const {
+  if (labels_.empty()) return {};
+  return {labels_.begin() + first, labels_.begin() + first + count};
 }
 
 std::vector<double> AuditData::images(int64_t first, int64_t count, uint64_t seed) const {

@@ -39,8 +39,12 @@ class AuditData {
   // x [count, size] of images [first, first + count). Draws depend on the seed and the image only.
   std::vector<double> images(int64_t first, int64_t count, uint64_t seed) const;
 
+  // Of the same images; empty if the set has none. That of a sprite is its shape.
+  std::vector<uint8_t> labels(int64_t first, int64_t count) const;
+  void set_labels(std::vector<uint8_t> labels) { labels_ = std::move(labels); }
+
  private:
-  std::vector<uint8_t> pixels_;
+  std::vector<uint8_t> pixels_, labels_;
   int64_t size_ = 0;
   DataVariant variant_ = DataVariant::grey;
 };

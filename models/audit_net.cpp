@@ -141,7 +141,11 @@ AuditNet::AuditNet(const SafetensorsView& weights, const std::string& file_name,
 
 AuditNet::AuditNet(const SafetensorsView& weights, const std::string& file_name,
                    const ModelConfig& config, const ImageSize& image)
-    : image_(audit_picture(image)), output_(image_) {
+    : planes_(config.convolutional()),
+      classes_(config.conditional() ? config.classes : 0),
+      label_pixels_(config.convolutional() ? image.pixels() : 1),
+      image_(audit_picture(image)),
+      output_(image_) {
   output_.channels *= audit_outputs(config.likelihood);
   if (config.convolutional()) {
     read_convolutional(weights, file_name, config, image);
@@ -175,7 +179,7 @@ void AuditNet::read_mlp(const SafetensorsView& weights, const std::string& file_
   read_likelihood(reader, file_name);
   reader.refuse_the_rest();
   check_chain(file_name);
-  latent_dim_ = decoder_.front().in;
+  latent_dim_ = decoder_.front().in - classes_;
 }
 
 void AuditNet::read_convolutional(const SafetensorsView& weights, const std::string& file_name,
@@ -188,16 +192,19 @@ void AuditNet::read_convolutional(const SafetensorsView& weights, const std::str
     throw_error(ErrorCode::usage, "evaluate: a latent that is a picture cannot be audited yet");
   }
   if (!variational_) layers.push_back(concat("linear ", latent_dim_));
-  const auto encoder = plan_encoder(parse_layers(layers), image);
+  ImageSize seen = image;
+  seen.channels += classes_;
+  const auto encoder = plan_encoder(parse_layers(layers), seen);
   encoder_ = ConvolutionalReader(reader, "encoder").read(encoder);
   if (variational_) {
     mean_ = reader.linear("fc_mu", Activation::identity);
     logvar_ = reader.linear("fc_logvar", Activation::identity);
   }
-  decoder_ = ConvolutionalReader(reader, "decoder")
-                 .read(plan_decoder(parse_layers(config.decoder), {{1, 1, latent_dim_}, true},
-                                    last_picture(encoder, image),
-                                    {output_.height, output_.width, output_.channels}));
+  decoder_ =
+      ConvolutionalReader(reader, "decoder")
+          .read(plan_decoder(parse_layers(config.decoder), {{1, 1, latent_dim_ + classes_}, true},
+                             last_picture(encoder, image),
+                             {output_.height, output_.width, output_.channels}));
   read_likelihood(reader, file_name);
   reader.refuse_the_rest();
   check_chain(file_name);
@@ -227,9 +234,12 @@ void AuditNet::check_chain(const std::string& file_name) const {
   for (const AuditLayer& layer : encoder_) chain.push_back(&layer);
   if (variational_) chain.push_back(&mean_);
   for (const AuditLayer& layer : decoder_) chain.push_back(&layer);
-  const int64_t in = chain.front()->in, out = chain.back()->out;
+  const int64_t in = chain.front()->in - label_values(), out = chain.back()->out;
   bool fits = out == in || out == 2 * in;  // one output per value, or two
-  for (size_t i = 1; i < chain.size(); ++i) fits = fits && chain[i]->in == chain[i - 1]->out;
+  for (size_t i = 1; i < chain.size(); ++i) {
+    const bool at_latent = chain[i] == &decoder_.front();
+    fits = fits && chain[i]->in == chain[i - 1]->out + (at_latent ? classes_ : 0);
+  }
   if (variational_) fits = fits && logvar_.in == mean_.in && logvar_.out == mean_.out;
   for (const AuditLayer* layer : chain) fits = fits && layer->in > 0 && layer->out > 0;
   if (!fits) {
@@ -239,16 +249,36 @@ void AuditNet::check_chain(const std::string& file_name) const {
   }
 }
 
-AuditPosterior AuditNet::encode(const AuditRows& images) const {
-  const AuditRows top = audit_run(encoder_, reordered(images, image_, true));
+// Every row with its label, one-hot, behind it; every class `copies` times.
+AuditRows AuditNet::labelled(const AuditRows& rows, int64_t copies,
+                             const AuditLabels& labels) const {
+  if (classes_ == 0) return rows;
+  ELBO_CHECK(!labels.empty(), "a conditional model is audited without labels");
+  const int64_t size = static_cast<int64_t>(rows.size()) / static_cast<int64_t>(labels.size());
+  AuditRows result;
+  for (size_t i = 0; i < labels.size(); ++i) {
+    const auto begin = rows.begin() + static_cast<int64_t>(i) * size;
+    result.insert(result.end(), begin, begin + size);
+    for (int64_t k = 0; k < classes_; ++k) {
+      result.insert(result.end(), static_cast<size_t>(copies), labels[i] == k ? 1.0 : 0.0);
+    }
+  }
+  return result;
+}
+
+AuditPosterior AuditNet::encode(const AuditRows& images, const AuditLabels& labels) const {
+  // A conditional MLP takes pixels as they are in memory, as its labels are no picture's.
+  const bool channels_first = classes_ == 0 || planes_;
+  const AuditRows seen = channels_first ? reordered(images, image_, true) : images;
+  const AuditRows top = audit_run(encoder_, labelled(seen, label_pixels_, labels));
   if (!variational_) return {top, {}};
   AuditPosterior posterior{audit_apply(mean_, top), audit_apply(logvar_, top)};
   for (double& v : posterior.logvar) v = audit_bounded_logvar(v);
   return posterior;
 }
 
-AuditRows AuditNet::decode(const AuditRows& latents) const {
-  return reordered(audit_run(decoder_, latents), output_, false);
+AuditRows AuditNet::decode(const AuditRows& latents, const AuditLabels& labels) const {
+  return reordered(audit_run(decoder_, labelled(latents, 1, labels)), output_, false);
 }
 
 }  // namespace elbo

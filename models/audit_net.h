@@ -26,6 +26,8 @@
 
 namespace elbo {
 
+using AuditLabels = std::vector<uint8_t>;
+
 struct AuditPosterior {
   AuditRows mean;
   AuditRows logvar;  // bounded, so that variance = exp(logvar); empty for a plain autoencoder
@@ -47,9 +49,12 @@ class AuditNet {
   const std::optional<double>& log_variance() const { return log_variance_; }
   int64_t latent_dim() const { return latent_dim_; }
 
-  AuditPosterior encode(const AuditRows& images) const;
+  // 0: the model is not conditional. Otherwise images and latents come with a label each, below it.
+  int64_t classes() const { return classes_; }
+
+  AuditPosterior encode(const AuditRows& images, const AuditLabels& labels = {}) const;
   // What the likelihood takes (models/audit_likelihood.h): [N, image_size * outputs].
-  AuditRows decode(const AuditRows& latents) const;
+  AuditRows decode(const AuditRows& latents, const AuditLabels& labels = {}) const;
 
  private:
   void read_mlp(const SafetensorsView& weights, const std::string& file_name,
@@ -59,7 +64,13 @@ class AuditNet {
   void read_likelihood(AuditReader& reader, const std::string& file_name);
   void check_chain(const std::string& file_name) const;
 
+  AuditRows labelled(const AuditRows& rows, int64_t copies, const AuditLabels& labels) const;
+  int64_t label_values() const { return classes_ * label_pixels_; }
+
   bool variational_ = false;
+  bool planes_ = false;  // labels stand beside the channels of a picture
+  int64_t classes_ = 0;
+  int64_t label_pixels_ = 1;  // how often a label stands in what the encoder sees
   int64_t latent_dim_ = 0;
   std::optional<double> log_variance_;
   AuditPicture image_,

@@ -1,6 +1,7 @@
 #include "models/autoencoder.h"
 
 #include "engine/ops/basis_op.h"
+#include "engine/ops/condition_op.h"
 #include "engine/ops/contractive_op.h"
 #include "engine/ops/likelihood_op.h"
 #include "engine/ops/linear_op.h"
@@ -24,6 +25,15 @@ void check_config(const ModelConfig& config) {
   if (config.latent_dim < 1) {
     throw_error(ErrorCode::usage, "model.latent_dim is ", config.latent_dim,
                 "; expected at least 1");
+  }
+  if (config.conditional() && config.classes < 1) {
+    throw_error(ErrorCode::usage, "model.classes is ", config.classes,
+                "; expected the number of labels of a conditional model");
+  }
+  if (config.conditional() && config.latent_channels > 0) {
+    throw_error(ErrorCode::usage,
+                "model.condition is \"label\" and the latent is a picture; labels go with latents "
+                "that are vectors: set model.latent_channels to 0");
   }
   if (!config.convolutional()) {
     for (int64_t width : config.hidden) {
@@ -49,6 +59,13 @@ Layers layers_of(const ModelConfig& config) {
   return layers;
 }
 
+// An MLP's labels follow its pixels; a picture of several channels has one-hot planes more.
+ImageSize encoder_input(const ModelConfig& config, const ImageSize& image) {
+  if (!config.conditional()) return image;
+  if (!config.convolutional()) return {1, 1, image.size() + config.classes};
+  return {image.height, image.width, image.channels + config.classes};
+}
+
 }  // namespace
 
 Autoencoder::Autoencoder(ParamStore& params, const ModelConfig& config, const ImageSize& image)
@@ -60,11 +77,14 @@ Autoencoder::Autoencoder(ParamStore& params, const ModelConfig& config, const Im
     layers.encoder.push_back(linear_layer(config.latent_dim, config.code_activation));
   }
   using Names = std::vector<std::string>;
-  std::vector<LayerPlan> plans = plan_encoder(layers.encoder, image);
-  features_ = end_of(plans, image);
+  const ImageSize seen = encoder_input(config, image);
+  std::vector<LayerPlan> plans = plan_encoder(layers.encoder, seen);
+  features_ = end_of(plans, seen);
   const LayerState latent =
-      latent_of(plans, image, config.latent_dim, config.latent_channels, variational());
+      latent_of(plans, seen, config.latent_dim, config.latent_channels, variational());
   config_.latent_dim = latent.size.size();
+  LayerState decoded = latent;
+  if (conditional()) decoded.size.channels += config.classes;
   const ImageSize picture = last_picture(plans, image);
   encoder_ = std::make_unique<Network>(params, std::move(plans), "encoder", config.init,
                                        classic ? Names{"fc1"} : Names{});
@@ -75,7 +95,7 @@ Autoencoder::Autoencoder(ParamStore& params, const ModelConfig& config, const Im
   }
   likelihood_ = std::make_unique<PixelLikelihood>(params, config, image);
   decoder_ = std::make_unique<Network>(
-      params, plan_decoder(layers.decoder, latent, picture, likelihood_->output()), "decoder",
+      params, plan_decoder(layers.decoder, decoded, picture, likelihood_->output()), "decoder",
       config.init, classic ? Names{"fc3", "fc4"} : Names{});
   block_label_ = heads_.label + "|" + decoder_->weights(0).label;
 }
@@ -97,14 +117,33 @@ Tensor Autoencoder::heads(Tape& tape, const Tensor& features) const {
   return linear(tape, *params_, features, heads_.weight, &heads_.bias, Activation::identity);
 }
 
-Tensor Autoencoder::encode(Tape& tape, const Tensor& x) const {
-  const Tensor features = view_as(tape, encoder_->run(tape, x), {features_.size, true});
-  return variational() ? heads(tape, features) : features;
+Tensor Autoencoder::with_label(Tape& tape, const Tensor& x, const Tensor& label) const {
+  if (!conditional()) return x;
+  ELBO_CHECK(label.shape.rank() == 1,
+             "the model is conditional: it needs the label of every image");
+  return append_label(tape, x, label, config_.classes);
+}
+
+Tensor Autoencoder::features(Tape& tape, const Tensor& x, const Tensor& label) const {
+  // Planes stand beside a picture's channels, and beside all values of what an MLP sees.
+  const bool planes = conditional() && config_.convolutional();
+  const Tensor seen = with_label(tape, planes ? view_as(tape, x, {image_, false}) : x, label);
+  return view_as(tape, encoder_->run(tape, seen), {features_.size, true});
+}
+
+Tensor Autoencoder::encode(Tape& tape, const Tensor& x, const Tensor& label) const {
+  const Tensor encoded = features(tape, x, label);
+  return variational() ? heads(tape, encoded) : encoded;
 }
 
 Autoencoder::MovingCode Autoencoder::encode_moving(Tape& tape, const Tensor& x,
                                                    const NoiseSource& tangent) const {
   ELBO_CHECK(!variational(), "encode_moving: a posterior has no single code");
+  if (conditional()) {
+    throw_error(ErrorCode::usage,
+                "a contractive penalty does not go with model.condition \"label\"; set one of them "
+                "to 0 or none");
+  }
   if (encoder_->size() == 1 && encoder_->is_plain_linear(0)) {
     const Tensor code = encode(tape, x);
     const Tensor slope = activation_slope(tape, code, encoder_->plan(0).spec.activation);
@@ -118,28 +157,29 @@ Autoencoder::MovingCode Autoencoder::encode_moving(Tape& tape, const Tensor& x,
 }
 
 LatentBlock Autoencoder::sample(Tape& tape, const Tensor& x, const NoiseSource& noise,
-                                const RowWeight& kl_weight) const {
-  const Tensor features = view_as(tape, encoder_->run(tape, x), {features_.size, true});
-  if (!decoder_->is_plain_linear(0)) {
+                                const RowWeight& kl_weight, const Tensor& label) const {
+  const Tensor encoded = features(tape, x, label);
+  if (conditional() || !decoder_->is_plain_linear(0)) {
     LatentBlock block;
-    block.latent = reparam_kl(tape, heads(tape, features), noise, kl_weight);
-    block.y = decoder_->run(tape, block.latent.z, 0, 1);
+    block.latent = reparam_kl(tape, heads(tape, encoded), noise, kl_weight);
+    block.y = decoder_->run(tape, with_label(tape, block.latent.z, label), 0, 1);
     return block;
   }
   const LayerWeights& first = decoder_->weights(0);
   const Tape::Scope scope(tape, block_label_.c_str());
   return latent_block(
-      tape, *params_, features, {heads_.label.c_str(), heads_.weight, heads_.bias}, noise,
-      kl_weight,
+      tape, *params_, encoded, {heads_.label.c_str(), heads_.weight, heads_.bias}, noise, kl_weight,
       {first.label.c_str(), first.weight, first.bias, decoder_->plan(0).spec.activation});
 }
 
-Tensor Autoencoder::decode(Tape& tape, const Tensor& z) const {
-  return view_as(tape, decoder_->run(tape, z), {likelihood_->output(), true});
+Tensor Autoencoder::decode(Tape& tape, const Tensor& z, const Tensor& label) const {
+  return view_as(tape, decoder_->run(tape, with_label(tape, z, label)),
+                 {likelihood_->output(), true});
 }
 
-Tensor Autoencoder::decode_nll(Tape& tape, const Tensor& hidden, size_t first, const Tensor& target,
-                               const RowWeight& weight) const {
+Tensor Autoencoder::decode_nll(Tape& tape, const Tensor& from, size_t first, const Tensor& target,
+                               const RowWeight& weight, const Tensor& label) const {
+  const Tensor hidden = first == 0 ? with_label(tape, from, label) : from;
   const size_t last = decoder_->size() - 1;
   const LayerSpec& spec = decoder_->plan(last).spec;
   const bool is_conv = spec.kind == LayerKind::conv || spec.kind == LayerKind::conv_transpose;

@@ -42,8 +42,15 @@ class Autoencoder {
     return heads_;
   }  // of mu and logvar; no weight if there are none
 
+  // Encoder and decoder are told a label, int32 [B]: the encoder as one-hot planes beside the image's
+  // channels (an MLP: as values beside the pixels'), the decoder as values beside the latent's.
+  bool conditional() const { return config_.conditional(); }
+
+  // `label` in what follows is that of a conditional model, and no tensor for others. Latents may be
+  // several in a row for each label.
+
   // x [B, image_size] -> [mu | logvar] [B, 2 latent], or the code [B, latent] of a plain autoencoder.
-  Tensor encode(Tape& tape, const Tensor& x) const;
+  Tensor encode(Tape& tape, const Tensor& x, const Tensor& label = {}) const;
 
   // The code of a plain autoencoder, and how fast it moves with x: |d code / d x|_F^2 of each image, [B].
   // Exact for an encoder of one linear layer. Otherwise Hutchinson's estimate: the squared length of the
@@ -55,20 +62,22 @@ class Autoencoder {
 
   // x -> a sample of the posterior, its KL, and y, what the decoder's first layer makes of the sample.
   LatentBlock sample(Tape& tape, const Tensor& x, const NoiseSource& noise,
-                     const RowWeight& kl_weight) const;
+                     const RowWeight& kl_weight, const Tensor& label = {}) const;
 
   // z [B, latent] -> what the likelihood takes: logits, means, ... [B, output_size].
-  Tensor decode(Tape& tape, const Tensor& z) const;
+  Tensor decode(Tape& tape, const Tensor& z, const Tensor& label = {}) const;
 
   // The decoder from its layer number `first` on, then -log p(target | z) in nats per image as
-  // likelihood_layer() returns it.
-  Tensor decode_nll(Tape& tape, const Tensor& hidden, size_t first, const Tensor& target,
-                    const RowWeight& weight) const;
+  // likelihood_layer() returns it. The label matters where the decoder begins, with first = 0.
+  Tensor decode_nll(Tape& tape, const Tensor& from, size_t first, const Tensor& target,
+                    const RowWeight& weight, const Tensor& label = {}) const;
 
   // The latent to decode without noise: the posterior mean, or the code itself.
   Tensor latent_mean(Tape& tape, const Tensor& encoded) const;
 
  private:
+  Tensor features(Tape& tape, const Tensor& x, const Tensor& label) const;
+  Tensor with_label(Tape& tape, const Tensor& x, const Tensor& label) const;
   Tensor heads(Tape& tape, const Tensor& features) const;
   Tensor split_statistics(Tape& tape, const Tensor& picture) const;
   bool latent_is_picture() const { return config_.latent_channels > 0; }

@@ -17,6 +17,10 @@
 namespace elbo {
 
 enum class ModelKind : int { mlp_vae, mlp_ae, conv_vae, conv_ae };
+
+// What encoder and decoder are told beside the image and the latent.
+enum class Condition : int { none, label };
+
 struct ModelConfig {
   ModelKind kind = ModelKind::mlp_vae;
   std::vector<int64_t> hidden = {400};  // mlp: encoder widths; the decoder mirrors them
@@ -36,6 +40,10 @@ struct ModelConfig {
   float log_variance = 0.0f;
   float log_scale = 0.0f;  // of the Laplace likelihood: 0 is the absolute error
 
+  Condition condition = Condition::none;
+  int64_t classes = 0;  // labels 0 to below; 0: as many as the data has
+
+  bool conditional() const { return condition != Condition::none; }
   bool variational() const { return kind == ModelKind::mlp_vae || kind == ModelKind::conv_vae; }
   bool convolutional() const { return kind == ModelKind::conv_vae || kind == ModelKind::conv_ae; }
 };

@@ -27,11 +27,17 @@ Inference::Inference(Context& context, const Autoencoder& model)
 
 template <class Body>
 std::vector<float> Inference::in_batches(const std::vector<float>& input, int64_t in_size,
-                                         int64_t out_size, uint64_t kind, Body body) {
+                                         int64_t out_size, uint64_t kind, const Labels& labels,
+                                         Body body) {
   ELBO_CHECK(input.size() % static_cast<size_t>(in_size) == 0, "an array of ", input.size(),
              " values does not divide into rows of ", in_size);
   const int64_t rows = static_cast<int64_t>(input.size()) / in_size;
+  const bool told = model_.conditional();
+  const std::vector<int32_t> told_labels = checked_labels(labels, rows);
   std::vector<float> output(static_cast<size_t>(rows * out_size));
+  DeviceBlock label_staging(
+      context_, told ? static_cast<size_t>(std::min(rows, kBatch)) * sizeof(int32_t) : 0,
+      Role::buffers);
   DeviceBlock staging(context_,
                       static_cast<size_t>(std::min(rows, kBatch) * in_size) * sizeof(float),
                       Role::buffers);
@@ -39,11 +45,17 @@ std::vector<float> Inference::in_batches(const std::vector<float>& input, int64_
     const int64_t batch = std::min(kBatch, rows - first);
     context_.upload(staging.data(), input.data() + first * in_size,
                     static_cast<size_t>(batch * in_size) * sizeof(float));
+    Tensor label;
+    if (told) {
+      context_.upload(label_staging.data(), told_labels.data() + first,
+                      static_cast<size_t>(batch) * sizeof(int32_t));
+      label = external_tensor(label_staging.as<int32_t>(), Shape{batch}, context_.device());
+    }
     Tensor result;
     tape_.run(signature(batch, kind), [&](Tape& tape) {
       const Tensor x =
           external_tensor(staging.as<float>(), Shape{batch, in_size}, context_.device());
-      result = body(tape, x);
+      result = body(tape, x, label);
       tape.keep(result);
     });
     context_.download(output.data() + first * out_size, result.data, result.bytes());
@@ -56,12 +68,49 @@ std::vector<float> Inference::in_batches(const std::vector<float>& input, int64_
   return output;
 }
 
-Inference::Posterior Inference::encode(const std::vector<float>& images) {
+void Inference::set_label(uint8_t label) {
+  label_ = label;
+  checked_labels({label}, 1);
+}
+
+std::vector<int32_t> Inference::checked_labels(const Labels& labels, int64_t rows) const {
+  if (!model_.conditional()) return {};
+  const int64_t last = model_.config().classes - 1;
+  if (labels.empty() && label_) {
+    return std::vector<int32_t>(static_cast<size_t>(rows), static_cast<int32_t>(*label_));
+  }
+  if (labels.empty() && rows > 0) {
+    throw_error(ErrorCode::usage,
+                "the model is conditional: --label is missing, expected a label from 0 to ", last);
+  }
+  ELBO_CHECK(std::ssize(labels) == rows, rows, " rows have ", labels.size(), " labels");
+  for (const uint8_t label : labels) {
+    if (label <= last) continue;
+    throw_error(ErrorCode::data, "found label ", static_cast<int>(label), ", expected 0 to ", last,
+                ": the model was trained on no other");
+  }
+  return {labels.begin(), labels.end()};
+}
+
+Inference::Labels Inference::labels(const ImageData& data, int64_t first, int64_t n) const {
+  Labels labels;
+  if (!model_.conditional()) return labels;
+  if (data.classes() == 0 && label_) return labels;
+  if (data.classes() == 0) {
+    throw_error(ErrorCode::data, "the images have no labels, which a conditional model wants");
+  }
+  for (int64_t i = first; i < first + n; ++i) labels.push_back(data.label_of(i));
+  return labels;
+}
+
+Inference::Posterior Inference::encode(const std::vector<float>& images, const Labels& labels) {
   const int64_t latent = model_.latent_dim();
   const int64_t width = model_.variational() ? 2 * latent : latent;
   const std::vector<float> encoded =
-      in_batches(images, model_.image_size(), width, kEncode,
-                 [&](Tape& tape, const Tensor& x) { return model_.encode(tape, x); });
+      in_batches(images, model_.image_size(), width, kEncode, labels,
+                 [&](Tape& tape, const Tensor& x, const Tensor& label) {
+                   return model_.encode(tape, x, label);
+                 });
   if (!model_.variational()) return {encoded, {}};
   Posterior posterior;
   for (size_t row = 0; row < encoded.size(); row += static_cast<size_t>(width)) {
@@ -72,10 +121,12 @@ Inference::Posterior Inference::encode(const std::vector<float>& images) {
   return posterior;
 }
 
-std::vector<float> Inference::decode(const std::vector<float>& latents) {
+std::vector<float> Inference::decode(const std::vector<float>& latents, const Labels& labels) {
   std::vector<float> output =
       in_batches(latents, model_.latent_dim(), model_.output_size(), kDecode,
-                 [&](Tape& tape, const Tensor& z) { return model_.decode(tape, z); });
+                 label_ ? Labels{} : labels, [&](Tape& tape, const Tensor& z, const Tensor& label) {
+                   return model_.decode(tape, z, label);
+                 });
   return output_to_pictures(model_.config(), model_.image(), std::move(output));
 }
 
@@ -126,6 +177,14 @@ std::vector<float> Inference::gathered(const ImageData& data, int64_t first, int
     context_.download(pixels.data() + done * data.shape().size(), x.data, x.bytes());
   }
   return pixels;
+}
+
+Inference::Labels labels_in_turn(const Autoencoder& model, int64_t n) {
+  Inference::Labels labels;
+  if (!model.conditional()) return labels;
+  for (int64_t i = 0; i < n; ++i)
+    labels.push_back(static_cast<uint8_t>(i % model.config().classes));
+  return labels;
 }
 
 }  // namespace elbo

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "engine/image_data.h"
@@ -11,7 +12,7 @@
 namespace elbo {
 
 // All arrays are row-major. Pictures are the mean of p(x | z), in [0, 1].
-// Errors    ErrorCode::numeric if the network's output is not finite, which would pass for black
+// Errors    ErrorCode::usage or data for labels that are missing or unknown; ErrorCode::numeric if the network's output is not finite, which would pass for black
 class Inference {
  public:
   Inference(Context& context, const Autoencoder& model);
@@ -21,8 +22,22 @@ class Inference {
     std::vector<float> logvar;  // [n, latent]; empty for a plain autoencoder
   };
 
-  Posterior encode(const std::vector<float>& images);            // [n, image_size] in [0, 1]
-  std::vector<float> decode(const std::vector<float>& latents);  // [n, latent] -> [n, image_size]
+  // Labels are those that a conditional model wants, one per row; other models do not look at them.
+  using Labels = std::vector<uint8_t>;
+
+  // Of all latents that are decoded from now on, and of images that come without. Throws
+  // ErrorCode::usage if the model knows no such label.
+  void set_label(uint8_t label);
+
+  Posterior encode(const std::vector<float>& images,  // [n, image_size] in [0, 1]
+                   const Labels& labels = {});
+  std::vector<float> decode(const std::vector<float>& latents,  // [n, latent] -> [n, image_size]
+                            const Labels& labels = {});
+
+  // Of images [first, first + n) of a data set; empty if the model is not conditional.
+  Labels labels(const ImageData& data, int64_t first, int64_t n) const;
+
+  const Autoencoder& model() const { return model_; }
 
   // N(0, temperature^2) latents: draw number `first + i` of `seed`, whatever n is.
   std::vector<float> prior_latents(int64_t n, uint64_t seed, float temperature = 1.0f,
@@ -40,11 +55,16 @@ class Inference {
                               uint64_t seed, Tensor ImageBatch::*which);
   template <class Body>
   std::vector<float> in_batches(const std::vector<float>& input, int64_t in_size, int64_t out_size,
-                                uint64_t kind, Body body);
+                                uint64_t kind, const Labels& labels, Body body);
+  std::vector<int32_t> checked_labels(const Labels& labels, int64_t rows) const;
 
   Context& context_;
   const Autoencoder& model_;
   Tape tape_;
+  std::optional<uint8_t> label_;
 };
+
+// 0, 1, ... and again from 0, `n` in all; empty if the model is not conditional.
+Inference::Labels labels_in_turn(const Autoencoder& model, int64_t n);
 
 }  // namespace elbo

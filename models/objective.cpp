@@ -84,13 +84,13 @@ ObjectiveTerms elbo_objective(Tape& tape, const Autoencoder& model, const ImageB
   }
   ObjectiveTerms terms;
   if (model.variational()) {
-    const LatentBlock block = model.sample(tape, images.input, noise, kl_weight);
+    const LatentBlock block = model.sample(tape, images.input, noise, kl_weight, images.label);
     terms.kl = block.latent.kl;
     terms.has_kl = true;
     terms.nll = model.decode_nll(tape, block.y, 1, images.target, recon_weight);
   } else {
-    const Tensor code = model.encode(tape, images.input);
-    terms.nll = model.decode_nll(tape, code, 0, images.target, recon_weight);
+    const Tensor code = model.encode(tape, images.input, images.label);
+    terms.nll = model.decode_nll(tape, code, 0, images.target, recon_weight, images.label);
   }
   return terms;
 }

@@ -61,6 +61,13 @@ Trainer::Trainer(Context& context, const RunConfig& config, const ImageData& tra
     throw_error(ErrorCode::usage, "--precision ", precision_name(config.precision),
                 " needs a CUDA device; the CPU computes in fp32");
   }
+  if (config.precision == Precision::bf16 && config.model.conditional() &&
+      config.model.variational()) {
+    throw_error(
+        ErrorCode::usage,
+        "--precision bf16 does not go with a variational model of model.condition \"label\"; "
+        "use fp32 or tf32");
+  }
   context.set_products(
       config.precision == Precision::tf32 ? ProductPrecision::tf32 : ProductPrecision::fp32,
       config.product_kernels);
@@ -135,7 +142,8 @@ void Trainer::body(Tape& tape, int64_t batch) {
   order.samples = static_cast<int64_t>(rule_.samples);
   order.shuffle = !config_.train.overfit_batch;
   const DType input = config_.precision == Precision::bf16 ? DType::bf16 : DType::f32;
-  const ImageBatch images = train_.gather(tape, order, batch, config_.data.binarise, input);
+  const ImageBatch images =
+      train_.gather(tape, order, batch, config_.data.binarise, input, model_->conditional());
   NoiseSource noise{};
   noise.seed = config_.train.seed;
   noise.state = state_;
@@ -362,7 +370,8 @@ LossMeans Trainer::evaluate(const ImageData& data) {
       order.seed = config_.train.seed;
       order.first = first;
       order.shuffle = false;
-      const ImageBatch images = data.gather(tape, order, batch, config_.data.binarise);
+      const ImageBatch images =
+          data.gather(tape, order, batch, config_.data.binarise, DType::f32, model_->conditional());
       NoiseSource noise{};
       noise.seed = config_.train.seed;
       noise.purpose = NoisePurpose::evaluate;

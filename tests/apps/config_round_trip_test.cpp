@@ -47,6 +47,8 @@ const std::map<std::string, std::string>& other_values() {
       {"model.activation", "silu"},
       {"model.code_activation", "sigmoid"},
       {"model.init", "he"},
+      {"model.condition", "label"},
+      {"model.classes", "11"},
       {"model.likelihood", "gaussian-diagonal"},
       {"model.log_variance", "-1.3"},
       {"model.log_scale", "-0.6"},

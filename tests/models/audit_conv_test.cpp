@@ -4,24 +4,12 @@
 #include "models/audit_net.h"
 #include "models/autoencoder.h"
 #include "models/inference.h"
-#include "models/weights.h"
 #include "tests/kernels/linear_oracle.h"
+#include "tests/models/file_of.h"
 #include "tests/support/error_of.h"
-#include "tests/support/tensor_map.h"
 
 namespace elbo {
 namespace {
-
-TensorMap file_of(const ParamStore& params) {
-  TensorMap map;
-  const auto* span = static_cast<const float*>(params.values());
-  for (const ParamStore::Piece& piece : params.pieces()) {
-    std::vector<float> file(static_cast<size_t>(piece.count));
-    write_piece(piece, span, file.data());
-    map.add(piece.name, piece.file.dims, {file.begin(), file.end()});
-  }
-  return map;
-}
 
 ModelConfig conv_config() {
   ModelConfig config;

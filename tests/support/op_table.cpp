@@ -1,6 +1,7 @@
 #include "tests/support/op_table.h"
 
 #include "engine/ops/basis_op.h"
+#include "engine/ops/condition_op.h"
 #include "engine/ops/latent_op.h"
 #include "engine/ops/likelihood_op.h"
 #include "engine/ops/linear_op.h"
@@ -245,6 +246,25 @@ OpEntry cross_entropy_entry() {
   return entry;
 }
 
+// Beside the values of a vector, and beside the channels of 2 x 3 pixels.
+OpEntry append_label_entry() {
+  OpEntry entry{"append_label", {}};
+  for (Size size : kSizes) {
+    OpCase sample;
+    sample.name = size_name(size);
+    sample.leaves = {Shape{size.rows, size.cols}, Shape{size.rows, 2, 3, size.cols}};
+    sample.classes = 3;
+    sample.run = [](OpInputs& in) {
+      const Tensor vector = append_label(in.tape, in.leaves[0], in.labels, 3);
+      const Tensor picture = append_label(in.tape, in.leaves[1], in.labels, 3);
+      // The vector once more: its gradient has two contributions.
+      return OpOutputs{{vector, picture, append_label(in.tape, in.leaves[0], in.labels, 5)}, {}};
+    };
+    entry.cases.push_back(sample);
+  }
+  return entry;
+}
+
 std::vector<OpEntry> make_table() {
   std::vector<OpEntry> table;
   table.push_back(linear_entry());
@@ -257,6 +277,7 @@ std::vector<OpEntry> make_table() {
   for (OpEntry& entry : likelihood_ops()) table.push_back(std::move(entry));
   table.push_back(likelihood_layer_entry());
   table.push_back(cross_entropy_entry());
+  table.push_back(append_label_entry());
   table.push_back(binary("add", add));
   table.push_back(binary("mul", mul));
   table.push_back(binary("concat_cols", concat_cols));
