@@ -114,10 +114,9 @@ CommandLine edit_command_line() {
        {"--out", 'o', Takes::one_value, "FILE.png", files,
         "the image if there is one, what its latent decodes to, and the changed one",
         "DIR/edit.png"}});
-  command.notes =
-      std::string(kLatentSourceNote) +
-      "Changes happen in this order: --set, --add, --swap, --toward. elbo traverse\n"
-      "shows what a latent does, elbo data the labels.\n";
+  command.notes = std::string(kLatentSourceNote) +
+                  "Changes happen in this order: --set, --add, --swap, --toward. elbo traverse\n"
+                  "shows what a latent does, elbo data the labels.\n";
   command.examples = {"elbo edit --run runs/first --from 12 --set 3=2 --add 0=-0.5",
                       "elbo edit --run runs/mnist --from 17 --toward 7=1.5 --sample-x seven.png",
                       "elbo edit --run runs/mnist --from z.npy --swap 1,4 --sample-z swapped.npy"};
@@ -128,10 +127,9 @@ int edit(const Arguments& arguments) {
   const PictureFile file(arguments, "edit.png");
   const std::string z_path = output_path(arguments, "--sample-z", "", {".npy"});
   const std::string x_path = output_path(arguments, "--sample-x", "", {".png", ".npy"});
-  constexpr uint64_t kSeed = 42;  // of --from prior:N, the first samples of elbo sample
   Log log;
   TrainedRun run(arguments, log);
-  LatentSource source(run, arguments.text("--data"), kSeed, log);
+  LatentSource source(run, arguments.text("--data"), kPriorSeed, log);
   const std::vector<float> before = source.latent("--from", arguments.text("--from", "0"));
   const std::vector<float> after = edited(run, arguments, log, before);
   std::vector<float> pictures = source.image().value_or(std::vector<float>{});

@@ -51,8 +51,8 @@ std::vector<float> ends_of(TrainedRun& run, const Arguments& arguments, uint64_t
   std::vector<float> ends;
   for (int64_t end = 0; end < 2 * pairs; ++end) {
     const auto draw = static_cast<uint32_t>(end);
-    const float u = uniform1(NoiseKey{seed}, {NoisePurpose::shuffle, 0, draw, 0}, 0);
-    const auto index = static_cast<int64_t>(u * static_cast<float>(images.count()));
+    const double u = uniform1(NoiseKey{seed}, {NoisePurpose::shuffle, 0, draw, 0}, 0);
+    const auto index = static_cast<int64_t>(u * static_cast<double>(images.count()));
     const auto code = run.inference().encode(pixels_of(run, images, index, 1)).mean;
     ends.insert(ends.end(), code.begin(), code.end());
   }

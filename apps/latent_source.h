@@ -21,6 +21,8 @@ inline constexpr const char* kLatentSourceNote =
     "SOURCE is the index of a test image, a picture file, latents.npy (latents.npy:5\n"
     "for its row 5), prior:N (draw N of the prior) or mean (zeros).\n";
 
+inline constexpr uint64_t kPriorSeed = 42;  // prior:N is picture N of elbo sample without --seed
+
 class LatentSource {
  public:
   LatentSource(TrainedRun& run, const std::string& data_path, uint64_t seed, Log& log);

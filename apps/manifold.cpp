@@ -85,7 +85,7 @@ int manifold(const Arguments& arguments) {
   style.columns = steps;
   style.padding = 0;
   check_grid(steps * steps, run.image(), style);
-  LatentSource source(run, arguments.text("--data"), 0, log);
+  LatentSource source(run, arguments.text("--data"), kPriorSeed, log);
   const std::vector<float> base = source.latent("--from", arguments.text("--from", "mean"));
   const std::vector<Scale> scales = scales_of(run, dims, source, log);
   const auto value = [&](int64_t step, const Scale& scale) {

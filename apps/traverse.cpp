@@ -15,7 +15,6 @@ constexpr int64_t kMostSteps = 1000;
 constexpr int64_t kMostRows = 1000;
 constexpr int64_t kImagesForOrder = 1000;  // KL per latent settles within a per cent or so
 constexpr double kFarthest = 1000;         // of a latent, in standard deviations of the prior
-constexpr uint64_t kSeed = 42;             // of --from prior:N, the first samples of elbo sample
 
 // KL(q(z_d | x) || N(0, 1)), averaged over images; the squared mean of a plain autoencoder's code
 // about its average, whose scale is arbitrary.
@@ -80,7 +79,7 @@ std::vector<float> base_latent(TrainedRun& run, const Arguments& arguments, Log&
     throw Error(ErrorCode::usage, "--from and --index say the same; give one of them");
   }
   const std::string flag = arguments.has("--index") ? "--index" : "--from";
-  LatentSource source(run, arguments.text("--data"), kSeed, log);
+  LatentSource source(run, arguments.text("--data"), kPriorSeed, log);
   return source.latent(flag, arguments.text(flag, "mean"));
 }
 
