@@ -17,8 +17,8 @@ ELBO_HD void write_losses(const StepRecord& args, double nll_sum, double kl_sum)
   record.step = state.step;
   record.recon = static_cast<float>(nll_sum / static_cast<double>(args.batch));
   record.kl = static_cast<float>(kl_sum / static_cast<double>(args.batch));
-  record.total = args.total ? *args.total
-                            : state.recon_weight * record.recon + state.kl_weight * record.kl;
+  record.total =
+      args.total ? *args.total : state.recon_weight * record.recon + state.kl_weight * record.kl;
   record.learning_rate = state.learning_rate;
   record.kl_weight = state.kl_weight;
   record.grad_norm = state.grad_norm;

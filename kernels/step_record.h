@@ -22,10 +22,10 @@
 namespace elbo {
 
 struct LossRecord {
-  uint64_t step = 0;           // of StepState: finished steps before this one
-  float recon = 0.0f;          // mean over the batch of the reconstruction loss, nats per sample
-  float kl = 0.0f;             // mean over the batch of the KL divergence, nats per sample
-  float total = 0.0f;          // what is minimised: recon_weight * recon + kl_weight * kl, or *total
+  uint64_t step = 0;   // of StepState: finished steps before this one
+  float recon = 0.0f;  // mean over the batch of the reconstruction loss, nats per sample
+  float kl = 0.0f;     // mean over the batch of the KL divergence, nats per sample
+  float total = 0.0f;  // what is minimised: recon_weight * recon + kl_weight * kl, or *total
   float learning_rate = 0.0f;  // as this step's update uses it
   float kl_weight = 0.0f;
   float grad_norm = 0.0f;  // before clipping

@@ -39,6 +39,9 @@ void check_objective(const ObjectiveConfig& c, const ModelConfig& model, bool bf
                             : "contractive",
            "is for the code of a plain autoencoder; model.kind is a VAE");
   }
+  if (c.contractive > 0 && model.conditional()) {
+    refuse("contractive", "is for encoders that are told no label; leave out --condition");
+  }
   if (c.sparsity > 0 && model.code_activation != Activation::sigmoid) {
     refuse("sparsity", "needs a code in (0, 1): set model.code_activation to sigmoid");
   }

@@ -114,7 +114,7 @@ class Subject {
   }
   ImageBatch batch() {
     const Tensor x = external_tensor(pixels_.data(), Shape{kBatch, kPixels}, Device::cpu);
-    return {x, x};
+    return {x, x, {}};
   }
   ObjectiveInput input() {
     const auto scalar = [](double& value) {
