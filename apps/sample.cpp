@@ -60,6 +60,8 @@ CommandLine sample_command_line() {
       {"--seed", 's', Takes::one_value, "N", group, "of the latents", "42"},
       {"--temperature", 't', Takes::one_value, "X", group,
        "standard deviation of the latents; below 1 is tamer, above 1 wilder", "1"},
+      {"--draw-pixels", 0, Takes::nothing, "", group,
+       "draw pixels from the decoder's distribution in place of showing its mean"},
       {"--columns", 0, Takes::one_value, "N", group, "pictures per row", "8"},
       {"--label-grid", 0, Takes::nothing, "", group,
        "conditional models: a row per label, the same latents in each"},
@@ -91,6 +93,7 @@ int sample(const Arguments& arguments) {
   std::vector<float> latents = draw_latents(run, arguments, count, seed, temperature, log);
   Inference::Labels labels = labels_in_turn(run.model(), count);
   if (rows > 0) repeat_for_labels(rows, latents, labels);
+  if (arguments.has("--draw-pixels")) run.inference().draw_pixels(seed);
   const std::vector<float> pictures = run.inference().decode(latents, labels);
   if (!arguments.has("--beside")) {
     file.write(image_grid(pictures, run.image(), style));
@@ -98,6 +101,7 @@ int sample(const Arguments& arguments) {
   }
   TrainedRun other(arguments_of_other(arguments), log);
   check_image_shape(other.image(), run.image(), other.directory());
+  if (arguments.has("--draw-pixels")) other.inference().draw_pixels(seed);
   const auto others = draw_latents(other, arguments, count, seed, temperature, log);
   file.write(paired_grid(pictures,
                          other.inference().decode(others, labels_in_turn(other.model(), count)),

@@ -72,7 +72,8 @@ void print_layers(const Autoencoder& model) {
   print_row("name", "layer", "output (C x H x W)", 0);
   print_row("", "image", size_text({image, false}), 0);
   print_network(model.encoder());
-  int64_t rest = model.params().count();
+  const int64_t learned = model.config().likelihood == Likelihood::gaussian_learned ? 1 : 0;
+  int64_t rest = model.params().count() - learned;
   for (const Network* network : {&model.encoder(), &model.decoder()}) {
     for (size_t i = 0; i < network->size(); ++i) rest -= network->parameters(i);
   }
@@ -81,6 +82,7 @@ void print_layers(const Autoencoder& model) {
               fmt::format("2 x {}", model.latent_dim()), rest);
   }
   print_network(model.decoder());
+  if (learned > 0) print_row("log_variance", "of all pixels", "", learned);
   std::printf("parameters: %s\n", fmt::format("{}", model.params().count()).c_str());
 }
 

@@ -45,6 +45,7 @@ enum class NoisePurpose : uint32_t {
   flip = 17,        // which images are mirrored
   match = 18,       // draws of the prior that a batch of latents is compared with
   tangent = 19,     // directions in which a derivative is taken
+  pixels = 20,      // pictures drawn from a decoder's distribution
   // As corrupt, of images that are not trained on: always the same.
   corrupt_fixed = 24,
 };

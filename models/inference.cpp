@@ -5,6 +5,7 @@
 
 #include "kernels/noise.h"
 #include "models/likelihood.h"
+#include "models/pixel_draws.h"
 
 namespace elbo {
 namespace {
@@ -16,6 +17,15 @@ enum Kind : uint64_t { kEncode, kDecode, kImages, kInputs, kKinds };
 
 uint64_t signature(int64_t batch, uint64_t kind) {
   return static_cast<uint64_t>(batch) * kKinds + kind;
+}
+
+std::vector<float> drawn_pictures(const Autoencoder& model, const std::vector<float>& output,
+                                  uint64_t seed) {
+  std::vector<float> pictures =
+      draw_pixels(model.config(), model.image().channels, model.likelihood().log_variance(), output,
+                  model.image_size(), seed);
+  for (float& value : pictures) value = std::clamp(value, 0.0f, 1.0f);
+  return pictures;
 }
 
 }  // namespace
@@ -127,7 +137,8 @@ std::vector<float> Inference::decode(const std::vector<float>& latents, const La
                  label_ ? Labels{} : labels, [&](Tape& tape, const Tensor& z, const Tensor& label) {
                    return model_.decode(tape, z, label);
                  });
-  return output_to_pictures(model_.config(), model_.image(), std::move(output));
+  return pixel_seed_ ? drawn_pictures(model_, output, *pixel_seed_)
+                     : output_to_pictures(model_.config(), model_.image(), std::move(output));
 }
 
 std::vector<float> Inference::prior_latents(int64_t n, uint64_t seed, float temperature,

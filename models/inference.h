@@ -39,6 +39,9 @@ class Inference {
 
   const Autoencoder& model() const { return model_; }
 
+  // From now on decode() draws from p(x | z), cut to [0, 1], in place of its mean.
+  void draw_pixels(uint64_t seed) { pixel_seed_ = seed; }
+
   // N(0, temperature^2) latents: draw number `first + i` of `seed`, whatever n is.
   std::vector<float> prior_latents(int64_t n, uint64_t seed, float temperature = 1.0f,
                                    int64_t first = 0) const;
@@ -62,6 +65,7 @@ class Inference {
   const Autoencoder& model_;
   Tape tape_;
   std::optional<uint8_t> label_;
+  std::optional<uint64_t> pixel_seed_;
 };
 
 // 0, 1, ... and again from 0, `n` in all; empty if the model is not conditional.

@@ -67,6 +67,18 @@ PixelLikelihood::PixelLikelihood(ParamStore& params, const ModelConfig& config,
   }
 }
 
+float PixelLikelihood::log_variance() const {
+  float value = config_.log_variance;
+  if (log_variance_ >= 0) {
+    params_->context().download(&value, params_->param(log_variance_).value.data, sizeof value);
+  } else if (running_variance_ >= 0) {
+    params_->context().download(&value, params_->buffers().value(running_variance_).data,
+                                sizeof value);
+    value = formulas::bounded_logvar_inverse(math::log(value));
+  }
+  return formulas::bounded_logvar(value);
+}
+
 Tensor PixelLikelihood::nll(Tape& tape, const Tensor& output, const Tensor& target,
                             const RowWeight& weight) const {
   const bool training = tape.recording() && weight.given();

@@ -36,6 +36,8 @@ class PixelLikelihood {
 
   // The picture that the decoder ends with: the image with one or two outputs per value.
   const ImageSize& output() const { return output_; }
+  // Of the Gaussians of one variance, as it is now; waits for the device.
+  float log_variance() const;
   bool has_fused_layer() const { return elbo::has_fused_layer(config_.likelihood); }
 
   // Nats per image, [B]; see engine/ops/likelihood_op.h for `weight`. Training is where a weight is given

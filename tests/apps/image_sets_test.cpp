@@ -136,7 +136,8 @@ TEST_F(ImageSets, FlippingAndDequantisationChangeTrainingButNotWhatIsTestedOn) {
   };
   EXPECT_EQ(originals("flip"), originals("plain"));
   const Outcome audited = run({"evaluate", "--run", path("noise")});
-  EXPECT_NE(audited.err.find("evaluated on the stored ones"), std::string::npos) << audited.err;
+  EXPECT_NE(audited.out.find(", dequantised"), std::string::npos) << audited.out;
+  EXPECT_EQ(audited.out.find("not defined"), std::string::npos) << "bits of dequantised bytes";
 }
 
 TEST_F(ImageSets, SettingsThatDoNotGoWithTheDataAreRefused) {
