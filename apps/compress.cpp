@@ -54,10 +54,11 @@ std::vector<Method> methods_of(TrainedRun& run, const RunImages& train, const Ru
                                const std::vector<float>& originals, int bits) {
   std::vector<Method> methods;
   const int64_t dim = run.model().latent_dim(), count = test.count();
+  const auto labels = run.inference().labels(test.data, 0, count);
   add_codes(methods, fmt::format("{} latents", dim),
             encode_images(run, train, 0, train.count()).mean,
-            run.inference().encode(originals).mean, dim, bits,
-            [&](const std::vector<float>& codes) { return run.inference().decode(codes); });
+            run.inference().encode(originals, labels).mean, dim, bits,
+            [&](const std::vector<float>& codes) { return run.inference().decode(codes, labels); });
   const std::vector<float> train_pixels = pixels_of(run, train, 0, train.count());
   const PrincipalComponents pca = principal_components(train_pixels, run.image().size(), dim);
   add_codes(methods, fmt::format("{} components", pca.count), pca.project(train_pixels),

@@ -53,7 +53,7 @@ std::vector<float> ends_of(TrainedRun& run, const Arguments& arguments, uint64_t
     const auto draw = static_cast<uint32_t>(end);
     const double u = uniform1(NoiseKey{seed}, {NoisePurpose::shuffle, 0, draw, 0}, 0);
     const auto index = static_cast<int64_t>(u * static_cast<double>(images.count()));
-    const auto code = run.inference().encode(pixels_of(run, images, index, 1)).mean;
+    const auto code = encode_images(run, images, index, 1).mean;
     ends.insert(ends.end(), code.begin(), code.end());
   }
   return ends;

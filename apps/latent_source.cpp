@@ -37,7 +37,8 @@ RunImages& LatentSource::test_images() {
 std::vector<float> LatentSource::of_index(const std::string& flag, const std::string& text) {
   const int64_t index = parse_integer(flag, text, test_images().count() - 1);
   image_ = pixels_of(run_, test_images(), index, 1);
-  return run_.inference().encode(*image_).mean;
+  const auto labels = run_.inference().labels(test_images().data, index, 1);
+  return run_.inference().encode(*image_, labels).mean;
 }
 
 std::vector<float> LatentSource::of_picture(const std::string& path) {
