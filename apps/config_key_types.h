@@ -145,8 +145,9 @@ ConfigKey widths_key(const char* name, Member member, const About& about) {
   key.toml = [member](const RunConfig& c) { return toml_text(member(c)); };
   key.assign = [member](RunConfig& c, const ConfigValue& v) {
     std::vector<int64_t> widths = parse_integers(v, 1, kWidestLayer);
-    if (widths.empty() || widths.size() > kMostLayers)
-      throw BadValue{concat("1 to ", kMostLayers, " layer widths, like [400, 200]")};
+    if (widths.size() > kMostLayers)
+      throw BadValue{
+          concat("at most ", kMostLayers, " layer widths, like [400, 200], or [] for none")};
     member(c) = std::move(widths);
   };
   return key;

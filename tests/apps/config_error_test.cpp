@@ -53,8 +53,6 @@ TEST(ConfigError, NamesPlaceFoundAndExpected) {
       {"model.hidden = 400",
        "f.toml:1:16: model.hidden: found 400, expected a list of integers from 1 to 65536, like "
        "[400, 200]"},
-      {"model.hidden = []",
-       "f.toml:1:16: model.hidden: found [], expected 1 to 32 layer widths, like [400, 200]"},
       {"model.hidden = [400, 1979-05-27]",
        "f.toml:1:16: model.hidden: found [400, a date or time], expected a list of integers from 1 "
        "to 65536, like [400, 200]"},
