@@ -1,14 +1,16 @@
 // What the gamma function adds to Stirling's formula, and its derivative psi to a logarithm.
 //
-//   stirling_error(x) = log Gamma(x) - ((x - 1/2) log x - x + 1/2 log 2 pi)      1/(12x) for large x
-//   digamma_error(x)  = psi(x) - log x                                        -1/(2x) for large x
+//   stirling_error(x) = log Gamma(x) - ((x - 1/2) log x - x + 1/2 log 2 pi)
+//   digamma_error(x)  = psi(x) - log x
+// For large x they are about 1/(12x) and -1/(2x).
 //
 // Densities want these and not log Gamma itself: of the three in a beta density the large parts
 // cancel, which is done on paper, and fp32 keeps what is left (kernels/pixel_formulas.h).
 //
 // Domain    x > 0
-// Numerics  float: below 4 the argument is moved up by 4 through Gamma(x + 1) = x Gamma(x), branch-free, the same
-//           bits on either device; error at most 1e-6 + 3e-7 |value|. double: to about 1e-14.
+// Numerics  float: below 4 the argument is moved up by 4 through Gamma(x + 1) = x Gamma(x),
+//           branch-free, the same bits on either device; error at most 1e-6 + 3e-7 |value|. double:
+//           to about 1e-14.
 // Source    Abramowitz & Stegun 1964, 6.1.40, 6.3.5 and 6.3.18
 #pragma once
 

@@ -1,7 +1,8 @@
 // The distributions p(x | z) of a picture's values, by what a decoder's output means for each.
 //
 //   one output per value
-//     bernoulli             logit; of black and white pixels (of grey ones: a cross-entropy, no density)
+//     bernoulli             logit; of black and white pixels (of grey ones: a cross-entropy, no
+//                           density)
 //     continuous_bernoulli  logit; a density on [0, 1]
 //     gaussian              mean; variance exp(log_variance), fixed
 //     gaussian_learned      mean; one variance, a parameter of the model

@@ -1,14 +1,15 @@
-// What the per-row likelihoods with two outputs per value share, as row_loss.h does for those with one.
-// For .cu files; see logistic_nll.cu for a user.
+// What the per-row likelihoods with two outputs per value share, as row_loss.h does for those with
+// one. For .cu files; see logistic_nll.cu for a user.
 //
 // A Density is the op's arithmetic, a small functor:
 //   R loss(first, second, target)
 //   R gradient_first(first, second, target), gradient_second(...)     of the raw outputs
 //
-// Value c of a row belongs to pixel c / channels, so its outputs are number c + pixel * channels of the
-// row and the one `channels` further on. The pixel is found by multiplication: processors have no vector division of
-// integers, and a loop with one stays scalar. c + 1/2 is at least 1/(2 channels) of a pixel
-// away from where rounding to the next one would be wrong; two fp32 roundings are less than that for c < 2^22.
+// Value c of a row belongs to pixel c / channels, so its outputs are number c + pixel * channels of
+// the row and the one `channels` further on. The pixel is found by multiplication: processors have
+// no vector division of integers, and a loop with one stays scalar. c + 1/2 is at least 1/(2
+// channels) of a pixel away from where rounding to the next one would be wrong; two fp32 roundings
+// are less than that for c < 2^22.
 #pragma once
 
 #include <cstdint>

@@ -1,9 +1,9 @@
 // Negative log-likelihoods of one value of a picture, each once with its derivatives beside it; the
 // Bernoulli and the Gaussian are in kernels/formulas.h, whose conventions hold here too.
 //
-// Conventions  x is the value in [0, 1]. Raw outputs of a network are bounded or made positive by the
-//              functions here that say so; derivatives are by what the density takes, and those of
-//              the raw outputs are these times the bound's own derivative. Nats per value.
+// Conventions  x is the value in [0, 1]. Raw outputs of a network are bounded or made positive by
+//              the functions here that say so; derivatives are by what the density takes, and those
+//              of the raw outputs are these times the bound's own derivative. Nats per value.
 #pragma once
 
 #include "kernels/formulas.h"
@@ -36,11 +36,11 @@ ELBO_HD T bounded_log_scale_derivative(T raw) {
 
 // ---- Continuous Bernoulli -----------------------------------------------------------------------
 
-// p(x) = C s^x (1 - s)^(1 - x) on [0, 1], s = sigmoid(l). With the normaliser C written out it is an
-// exponential family:   -log p(x) = A(l) - l x,   A(l) = log((e^l - 1) / l)
+// p(x) = C s^x (1 - s)^(1 - x) on [0, 1], s = sigmoid(l). With the normaliser C written out it is
+// an exponential family:   -log p(x) = A(l) - l x,   A(l) = log((e^l - 1) / l)
 //
-// Its mean A'(l) = 1 / (1 - e^-l) - 1 / l loses all digits as l -> 0, where s -> 1/2. For |l| < 1 the
-// Taylor series are used: what is left out of A is below 5e-11, out of A' below 6e-10.
+// Its mean A'(l) = 1 / (1 - e^-l) - 1 / l loses all digits as l -> 0, where s -> 1/2. For |l| < 1
+// the Taylor series are used: what is left out of A is below 5e-11, out of A' below 6e-10.
 // Source  Loaiza-Ganem & Cunningham 2019, arXiv:1907.06845
 template <class T>
 ELBO_HD T continuous_bernoulli_log_normaliser(T logit) {
@@ -96,9 +96,9 @@ ELBO_HD T laplace_nll_direction(T x, T median) {
 
 // ---- Discretised logistic -----------------------------------------------------------------------
 
-// The probability of grey level x in {0, 1/255, ..., 1} under a logistic distribution of location m and
-// scale s = e^log_scale: what falls into its bin, half a level to either side, the bins at the edges
-// open.   P = sigmoid(p) - sigmoid(q),   p, q = (x - m +- 1/510) / s
+// The probability of grey level x in {0, 1/255, ..., 1} under a logistic distribution of location m
+// and scale s = e^log_scale: what falls into its bin, half a level to either side, the bins at the
+// edges open.   P = sigmoid(p) - sigmoid(q),   p, q = (x - m +- 1/510) / s
 //
 // As one difference it is 0 in fp32 from |x - m| = 17 s on. Multiplied out it is
 //   sigmoid(p) sigmoid(-q) (1 - e^-(p - q)),
@@ -156,15 +156,15 @@ ELBO_HD T logistic_nll_dlog_scale(T x, T location, T log_scale) {
 
 // ---- Beta ---------------------------------------------------------------------------------------
 
-// A beta distribution on (0, 1) is infinite or zero at the ends, where most pixels are. So it is put on
-// (-1/510, 1 + 1/510): x = (256 t - 1/2) / 255 with t ~ Beta(a, b), and black is t = 1/512.
+// A beta distribution on (0, 1) is infinite or zero at the ends, where most pixels are. So it is
+// put on (-1/510, 1 + 1/510): x = (256 t - 1/2) / 255 with t ~ Beta(a, b), and black is t = 1/512.
 template <class T>
 ELBO_HD T beta_inside(T x) {
   return fma(T(255), x, T(0.5)) * T(1.0 / 256.0);
 }
 
-// a, b = 1/64 + softplus(raw): positive however small softplus gets, so that the density stays bounded on
-// what pixels can be. Below 1 it rises towards its end.
+// a, b = 1/64 + softplus(raw): positive however small softplus gets, so that the density stays
+// bounded on what pixels can be. Below 1 it rises towards its end.
 template <class T>
 ELBO_HD T beta_parameter(T raw) {
   return T(1.0 / 64.0) + softplus(raw);
@@ -174,8 +174,8 @@ ELBO_HD T beta_parameter_derivative(T raw) {
   return sigmoid(raw);
 }
 
-// log((part / whole) / t) for positive numbers; `difference` is part / whole - t, which is given because
-// near 0 the quotient has no digits left to take a logarithm of.
+// log((part / whole) / t) for positive numbers; `difference` is part / whole - t, which is given
+// because near 0 the quotient has no digits left to take a logarithm of.
 template <class T>
 ELBO_HD T log_ratio(T part, T whole, T t, T difference) {
   const T relative = difference / t;
@@ -203,8 +203,9 @@ struct BetaPoint {
 
 //   -log p(x) = log B(a, b) - (a - 1) log t - (b - 1) log(1 - t) - log(255/256)
 //
-// Stirling's formula in place of each log Gamma of log B: what grows with a + b is then a Kullback-Leibler
-// divergence, small where the density is large, and no large numbers are subtracted.
+// Stirling's formula in place of each log Gamma of log B: what grows with a + b is then a
+// Kullback-Leibler divergence, small where the density is large, and no large numbers are
+// subtracted.
 template <class T>
 ELBO_HD T beta_nll(T x, T a, T b) {
   const BetaPoint<T> at(x, a, b);

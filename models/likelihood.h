@@ -1,10 +1,13 @@
-// The decoder's distribution p(x | z): what its last layer's output means, with what it learns besides.
+// The decoder's distribution p(x | z): what its last layer's output means, with what it learns
+// besides.
 //
 //   bernoulli, continuous_bernoulli   output = logits
-//   gaussian, laplace                 output = mean or median; variance or scale fixed by the configuration
+//   gaussian, laplace                 output = mean or median; variance or scale fixed by the
+//                                     configuration
 //   gaussian_learned                  output = mean; parameter "log_variance" [1]
 //   gaussian_optimal                  output = mean; buffer "running_variance" [1], of evaluation
-//   gaussian_diagonal, logistic, beta output = two pictures as the channels of one, see kernels/likelihood.h
+//   gaussian_diagonal, logistic, beta output = two pictures as the channels of one
+//                                     (kernels/likelihood.h)
 #pragma once
 
 #include <cstdint>
@@ -40,8 +43,8 @@ class PixelLikelihood {
   float log_variance() const;
   bool has_fused_layer() const { return elbo::has_fused_layer(config_.likelihood); }
 
-  // Nats per image, [B]; see engine/ops/likelihood_op.h for `weight`. Training is where a weight is given
-  // and the tape records.
+  // Nats per image, [B]; see engine/ops/likelihood_op.h for `weight`. Training is where a weight is
+  // given and the tape records.
   Tensor nll(Tape& tape, const Tensor& output, const Tensor& target, const RowWeight& weight) const;
 
  private:
@@ -52,8 +55,8 @@ class PixelLikelihood {
   BufferStore::Id running_variance_ = -1;
 };
 
-// What a person looks at: the mean of p(x | z), of the logistic its location, between 0 and 1. `output` is
-// rows of a decoder's output in host memory, the result rows of images.
+// What a person looks at: the mean of p(x | z), of the logistic its location, between 0 and 1.
+// `output` is rows of a decoder's output in host memory, the result rows of images.
 std::vector<float> output_to_pictures(const ModelConfig& config, const ImageSize& image,
                                       std::vector<float> output);
 
@@ -65,9 +68,9 @@ enum class LikelihoodMeasure {
 };
 LikelihoodMeasure likelihood_measure(Likelihood likelihood);
 
-// Bits per dimension of a bound of so many nats per image, where the data as they are trained on are discrete:
-// nats / (dims log 2), of a density and dequantised bytes 8 more. Files of black and white pixels are not
-// known here to be such; `elbo evaluate` looks.
+// Bits per dimension of a bound of so many nats per image, where the data as they are trained on
+// are discrete: nats / (dims log 2), of a density and dequantised bytes 8 more. Files of black and
+// white pixels are not known here to be such; `elbo evaluate` looks.
 std::optional<double> bits_per_dim(Likelihood likelihood, const DataConfig& data, double nats,
                                    int64_t dims);
 

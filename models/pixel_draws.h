@@ -1,9 +1,10 @@
 // Draws from p(x | z), where a picture usually shows its mean.
 //
-//   value d of row i is drawn with noise of purpose `pixels` at (seed, sample i, dimension d), so it
-//   depends on nothing else: not on how many rows there are, nor on the device.
+//   value d of row i is drawn with noise of purpose `pixels` at (seed, sample i, dimension d), so
+//   it depends on nothing else: not on how many rows there are, nor on the device.
 //
-// Shapes    output: rows of a decoder's output, as output_to_pictures() takes them; the result rows of images
+// Shapes    output: rows of a decoder's output, as output_to_pictures() takes them; the result rows
+//           of images
 // Numerics  in double on the host. What falls outside of [0, 1] is not cut off.
 // Source    beta by two gamma draws: Marsaglia & Tsang 2000, doi:10.1145/358407.358414
 #pragma once

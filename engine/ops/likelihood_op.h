@@ -26,8 +26,9 @@ Tensor gaussian_learned_nll(Tape& tape, ParamStore& params, const Tensor& mean,
                             const Tensor& target, ParamStore::Id log_variance,
                             const RowWeight& weight);
 
-// One variance, the batch's mean squared error, which moves a running mean on, a buffer [1]; or outside of
-// training that running mean (kernels/batch_variance.h). The gradient is exact if all rows weigh the same.
+// One variance, the batch's mean squared error, which moves a running mean on, a buffer [1]; or
+// outside of training that running mean (kernels/batch_variance.h). The gradient is exact if all
+// rows weigh the same.
 Tensor gaussian_optimal_nll(Tape& tape, ParamStore& params, const Tensor& mean,
                             const Tensor& target, BufferStore::Id variance, bool training,
                             const RowWeight& weight);
@@ -47,9 +48,10 @@ Tensor logistic_nll(Tape& tape, const Tensor& output, const Tensor& target, int6
 Tensor beta_nll(Tape& tape, const Tensor& output, const Tensor& target, int64_t channels,
                 const RowWeight& weight);
 
-// linear() without activation, and bernoulli_nll() or gaussian_nll() of its output. Where our own products are used a
-// training step does both in one launch and the output is never stored (kernels/likelihood_layer.h);
-// then the result is [parts * B], part by part, and a row's loss the sum of its parts.
+// linear() without activation, and bernoulli_nll() or gaussian_nll() of its output. Where our own
+// products are used a training step does both in one launch and the output is never stored
+// (kernels/likelihood_layer.h); then the result is [parts * B], part by part, and a row's loss the
+// sum of its parts.
 Tensor likelihood_layer(Tape& tape, ParamStore& params, const Tensor& x, ParamStore::Id weight,
                         ParamStore::Id bias, const Tensor& target, Likelihood likelihood,
                         float log_variance, const RowWeight& loss_weight);

@@ -65,7 +65,7 @@ Tensor output_nll(const char* op, Tape& tape, const Tensor& output, const Tensor
   return call.nll;
 }
 
-// gaussian_nll() by a log-variance in device memory; with its gradient per row, if that has a place.
+// gaussian_nll() by a log-variance in device memory; its gradient per row, if that has a place.
 void launch_gaussian(const char* op, Tape& tape, const NllCall& call, const Tensor& log_variance,
                      const Tensor& dlog_variance) {
   const bool gradient = call.doutput.shape.rank() > 0;

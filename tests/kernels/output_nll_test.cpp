@@ -1,5 +1,5 @@
-// The likelihoods of kernels/output_nll.h against the textbook forms in double, their gradients against
-// differences of these, on every device.
+// The likelihoods of kernels/output_nll.h against the textbook forms in double, their gradients
+// against differences of these, on every device.
 #include "kernels/output_nll.h"
 
 #include <gtest/gtest.h>
@@ -123,7 +123,8 @@ class OutputNllTest : public DeviceTest {
       }
     }
     if (c.gradient) {
-      // Two dozen roundings of terms below 20, times a weight below 1/2; the differences are good to 1e-9.
+      // Two dozen roundings of terms below 20, times a weight below 1/2; the differences are good
+      // to 1e-9.
       expect_close(dy.download(), expected, 24 * 10 * 0x1p-24, oracle::kStore<T>, what);
     } else {
       EXPECT_EQ(bytes_of(dy.download()), bytes_of(old)) << what;

@@ -1,5 +1,5 @@
-// The likelihoods of single values: derivatives against dual numbers, fp32 against double far into the
-// tails, total probability, and SciPy's values (tests/golden/make_likelihoods.py).
+// The likelihoods of single values: derivatives against dual numbers, fp32 against double far into
+// the tails, total probability, and SciPy's values (tests/golden/make_likelihoods.py).
 #include "kernels/pixel_formulas.h"
 
 #include <gtest/gtest.h>
@@ -196,7 +196,8 @@ TEST(PixelFormulas, LogisticSumsToOneOverTheGreyLevels) {
                             static_cast<float>(scale))));
       }
       EXPECT_NEAR(sum, 1.0, 1e-12) << location << " " << raw;
-      // At the smallest scale a bin is a few dozen scales wide, and an ulp of x is felt at its edges.
+      // At the smallest scale a bin is a few dozen scales wide, and an ulp of x is felt at its
+      // edges.
       EXPECT_NEAR(sum_in_fp32, 1.0, raw < -20 ? 2e-3 : 2e-5) << location << " " << raw;
     }
   }

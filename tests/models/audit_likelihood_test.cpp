@@ -1,4 +1,5 @@
-// The auditor's likelihoods: SciPy's values, the trainer's losses, and where bits per dimension exist.
+// The auditor's likelihoods: SciPy's values, the trainer's losses, and where bits per dimension
+// exist.
 #include "models/audit_likelihood.h"
 
 #include <gtest/gtest.h>

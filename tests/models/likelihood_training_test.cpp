@@ -90,7 +90,8 @@ INSTANTIATE_TEST_SUITE_P(All, LikelihoodTraining,
                            return test_name(std::get<0>(info.param), std::get<1>(info.param));
                          });
 
-// Where the mean of p(x | z) is: two outputs per value lie as [first of a pixel's channels | second].
+// Where the mean of p(x | z) is: two outputs per value lie as [first of a pixel's channels |
+// second].
 TEST(OutputToPictures, TakesTheMeanOfEachPixelsChannels) {
   ModelConfig config;
   config.likelihood = Likelihood::gaussian_diagonal;
@@ -106,8 +107,8 @@ TEST(OutputToPictures, TakesTheMeanOfEachPixelsChannels) {
   EXPECT_NEAR(even[0], 0.5f, 1e-6f);
 }
 
-// The batch's variance is that under which it is most likely. Where the weights stand still the running
-// one goes to their mean, and evaluation by it gives what training does.
+// The batch's variance is that under which it is most likely. Where the weights stand still the
+// running one goes to their mean, and evaluation by it gives what training does.
 TEST(OptimalVariance, IsTheBestOneAndEvaluationUsesTheRunningOne) {
   RunConfig config = toy_config(Likelihood::gaussian_optimal, false);
   config.train.learning_rate.base = 0;

@@ -1,5 +1,5 @@
-// Draws from p(x | z) have the distribution that the likelihood says: compared by the mean of -log p, which
-// for draws of p is its entropy, by moments, and by counting.
+// Draws from p(x | z) have the distribution that the likelihood says: compared by the mean of -log
+// p, which for draws of p is its entropy, by moments, and by counting.
 #include "models/pixel_draws.h"
 
 #include <gtest/gtest.h>

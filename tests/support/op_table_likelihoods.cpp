@@ -100,8 +100,8 @@ OpEntry learned_entry() {
   return entry;
 }
 
-// In training the gradient is exact where all rows weigh the same: here there is one. By the running
-// variance rows may differ.
+// In training the gradient is exact where all rows weigh the same: here there is one. By the
+// running variance rows may differ.
 OpEntry optimal_entry() {
   OpEntry entry{"gaussian_optimal_nll", {}};
   for (const Size size : kSizes) {
