@@ -23,8 +23,9 @@ Arguments arguments_of_other(const Arguments& arguments) {
 // How many rows a grid of labels has; 0: none is asked for.
 int64_t label_rows(const TrainedRun& run, const Arguments& arguments) {
   if (!arguments.has("--label-grid")) return 0;
-  if (arguments.has("--label")) {
-    throw Error(ErrorCode::usage, "--label and --label-grid exclude each other; give one of them");
+  for (const char* other : {"--label", "--beside"}) {
+    if (!arguments.has(other)) continue;
+    throw_error(ErrorCode::usage, other, " and --label-grid exclude each other; give one of them");
   }
   if (!run.model().conditional()) {
     throw Error(ErrorCode::usage,

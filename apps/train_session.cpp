@@ -212,7 +212,8 @@ void TrainSession::watch_latent(const StepReport& report) {
   const int64_t pixels = trainer_->model().image_size();
   const int64_t images = std::min({kMostImages, kMostValues / pixels + 2, data_.train.count()});
   const Inference::Posterior posterior = inference_->encode(
-      inference_->images(data_.train, 0, images, config_.data.binarise, config_.train.seed));
+      inference_->images(data_.train, 0, images, config_.data.binarise, config_.train.seed),
+      inference_->labels(data_.train, 0, images));
   const LatentActivity activity =
       latent_activity(posterior.mean, posterior.logvar, trainer_->model().latent_dim());
   if (images < 2 || !activity.collapsed()) return;

@@ -25,7 +25,7 @@ struct ImageShape {
 // input is f32 and not corrupted.
 struct ImageBatch {
   Tensor input, target;
-  Tensor label;  // int32 [B]; no data unless it was asked for
+  Tensor label = {};  // int32 [B]; no data unless it was asked for
 };
 
 // What is done to images on their way into a batch (kernels/gather.h, kernels/corruption.h).

@@ -15,12 +15,14 @@ Shape with_last(const Shape& shape, int64_t size) {
 
 Tensor append_label(Tape& tape, const Tensor& x, const Tensor& label, int64_t classes) {
   ELBO_CHECK(x.shape.rank() >= 2, "append_label: expected [B, ..., C], got ", x.shape.to_string());
-  ELBO_CHECK(label.dtype == DType::i32 && label.shape == Shape{x.shape[0]}, "append_label: x is ",
-             x.shape.to_string(), ", so one int32 label per row is needed; ", "found ",
-             dtype_name(label.dtype), " ", label.shape.to_string());
+  const int64_t batch = label.size(), times = batch > 0 ? x.shape[0] / batch : 1;
+  ELBO_CHECK(label.dtype == DType::i32 && label.shape.rank() == 1 && batch * times == x.shape[0],
+             "append_label: x is ", x.shape.to_string(), ", so an int32 label is needed for every ",
+             "row, or for as many rows each; found ", dtype_name(label.dtype), " ",
+             label.shape.to_string());
   const int last = x.shape.rank() - 1;
-  const int64_t batch = x.shape[0], channels = x.shape[last];
-  int64_t pixels = 1;
+  const int64_t channels = x.shape[last];
+  int64_t pixels = times;  // of all rows with one label
   for (int i = 1; i < last; ++i) pixels *= x.shape[i];
   const Tensor y = tape.new_value(with_last(x.shape, channels + classes), x.dtype);
   tape.op("append_label", {x, label}, {y}, [&](const Exec& exec) {

@@ -1,10 +1,11 @@
 // What a network is conditioned on, as more of its input (kernels/append_label.h).
 //
-//   append_label   x [B, ..., C], label [B] int32 -> [B, ..., C + classes], one-hot beside every pixel
+//   append_label   x [B * k, ..., C], label [B] int32 -> [B * k, ..., C + classes], one-hot beside every
+//                  pixel; k rows after each other have the same label, as repeat_rows() puts them
 //
 // Works on f32 and bf16, and on f64 on the CPU.
 // Gradient  dx = dy without the label's part
-// Errors    elbo::Error if x has no batch, or there is not one label per row of it
+// Errors    elbo::Error if x has no batch, or its rows do not divide among the labels
 #pragma once
 
 #include "engine/ops/op_support.h"

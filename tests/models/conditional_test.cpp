@@ -99,6 +99,28 @@ TEST_P(Conditional, FiftyStepsLowerTheLoss) {
   }
 }
 
+// With objectives that are put together from single ops, some with several latents for an image.
+TEST_P(Conditional, EveryBoundKnowsTheLabel) {
+  for (const Bound bound : {Bound::iwae, Bound::dreg, Bound::tcvae}) {
+    RunConfig short_run = config(ModelKind::mlp_vae);
+    short_run.train.objective.bound = bound;
+    short_run.train.objective.samples = bound == Bound::tcvae ? 1 : 3;
+    short_run.train.epochs = 6;
+    Run run(short_run, GetParam(), 1);
+    Recorder record;
+    run.trainer.run(record);
+    EXPECT_LT(record.epochs.back().test.loss, record.epochs.front().test.loss)
+        << "bound " << static_cast<int>(bound);
+  }
+  RunConfig contractive = config(ModelKind::mlp_ae);
+  contractive.train.objective.contractive = 0.1f;
+  Run run(contractive, GetParam(), 1);
+  EXPECT_EQ(
+      error_of([&] { run.trainer.train_step(); }),
+      "2: a contractive penalty does not go with model.condition \"label\"; set one of them to 0 "
+      "or none");
+}
+
 // On the CPU: the CUDA half may be simulated. Not of plain autoencoders, which may hide a label in the code.
 TEST_P(Conditional, DrawsWhatItIsTold) {
   if (GetParam() == Device::cuda) GTEST_SKIP() << "trains too long for a simulated device";

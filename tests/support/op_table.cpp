@@ -257,8 +257,9 @@ OpEntry append_label_entry() {
     sample.run = [](OpInputs& in) {
       const Tensor vector = append_label(in.tape, in.leaves[0], in.labels, 3);
       const Tensor picture = append_label(in.tape, in.leaves[1], in.labels, 3);
-      // The vector once more: its gradient has two contributions.
-      return OpOutputs{{vector, picture, append_label(in.tape, in.leaves[0], in.labels, 5)}, {}};
+      // The vector again, three rows for each label: its gradient has two contributions.
+      const Tensor draws = repeat_rows(in.tape, in.leaves[0], 3);
+      return OpOutputs{{vector, picture, append_label(in.tape, draws, in.labels, 5)}, {}};
     };
     entry.cases.push_back(sample);
   }
