@@ -24,7 +24,7 @@ namespace elbo {
 inline constexpr int64_t kLargestPairRow = int64_t{1} << 22;
 
 // The outputs are not handed over by row_reduce, whose matrices all have the target's shape.
-template <class Density, class T, class Target, bool Grad>
+template <class Density, class T, class Target, bool Grad, bool Add>
 struct PairLoss {
   static constexpr int kSums = 1;
 
@@ -32,7 +32,6 @@ struct PairLoss {
   OutputNll<T, Target> args;
   int32_t channels;
   float per_channel;  // 1 / channels
-  bool add;
 
   template <class R>
   ELBO_HD void operator()(int64_t row, int64_t col, const R*, R*, R* sums) const {
@@ -41,14 +40,15 @@ struct PairLoss {
     const int32_t at = value + pixel * channels;
     const T* output = args.output + row * 2 * args.dim;
     const R first = to_float(output[at]), second = to_float(output[at + channels]);
-    const R wanted = target_value<R>(args.target[row * args.dim + value]);
+    // By col, which a compiler sees to be consecutive: bytes cannot be gathered.
+    const R wanted = target_value<R>(args.target[row * args.dim + col]);
     sums[0] += density.loss(first, second, wanted);
     if constexpr (Grad) {
       T* doutput = args.doutput + row * 2 * args.dim;
       const R weight = args.weight.at(row);
       R dfirst = weight * density.gradient_first(first, second, wanted);
       R dsecond = weight * density.gradient_second(first, second, wanted);
-      if (add) {
+      if constexpr (Add) {  // a condition in the loop would keep it from vectorising
         dfirst += to_float(doutput[at]);
         dsecond += to_float(doutput[at + channels]);
       }
@@ -77,11 +77,12 @@ void pair_loss(const Exec& exec, const char* op, const Density& density,
     row_reduce(exec, args.batch, args.dim, row, NoPointers<const T>{}, NoPointers<T>{});
   };
   const float per_channel = 1.0f / static_cast<float>(channels);
-  const bool add = args.mode == GradMode::add;
-  if (args.doutput) {
-    run(PairLoss<Density, T, Target, true>{density, args, channels, per_channel, add});
+  if (args.doutput && args.mode == GradMode::add) {
+    run(PairLoss<Density, T, Target, true, true>{density, args, channels, per_channel});
+  } else if (args.doutput) {
+    run(PairLoss<Density, T, Target, true, false>{density, args, channels, per_channel});
   } else if (args.nll) {
-    run(PairLoss<Density, T, Target, false>{density, args, channels, per_channel, add});
+    run(PairLoss<Density, T, Target, false, false>{density, args, channels, per_channel});
   }
 }
 
