@@ -103,7 +103,8 @@ AuditReport audit_subject(const Subject& subject, const AuditData& data,
   const AuditNet net =
       subject.image ? AuditNet(weights, subject.weights_path, model, subject.image->as_size())
                     : AuditNet(weights, subject.weights_path, model.activation);
-  return audit(net, {model.likelihood, model.log_variance, model.log_scale}, data, options);
+  return audit(net, {model.likelihood, audit_bounded_logvar(model.log_variance), model.log_scale},
+               data, options);
 }
 
 }  // namespace elbo

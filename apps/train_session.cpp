@@ -206,13 +206,15 @@ void TrainSession::on_report(const StepReport& report) {
 // A latent collapses early or not at all.
 void TrainSession::watch_latent(const StepReport& report) {
   constexpr int64_t kFirstStep = 200, kLastStep = 2000;
-  constexpr int64_t kMostValues = 1 << 20, kMostImages = 200;    // enough for a variance, and fast
-  const bool wanted = config_.train.objective.recon_weight > 0;  // "only KL" collapses on purpose
+  constexpr int64_t kMostValues = 1 << 20, kMostImages = 200;  // enough for a variance, and fast
+  // "Only KL" collapses on purpose, and a capacity that begins at 0 holds the KL there.
+  const ObjectiveConfig& objective = config_.train.objective;
+  const bool wanted = objective.recon_weight > 0 && objective.capacity_weight == 0;
   if (!wanted || collapse_told_ || report.step < kFirstStep || report.step > kLastStep) return;
   const int64_t pixels = trainer_->model().image_size();
   const int64_t images = std::min({kMostImages, kMostValues / pixels + 2, data_.train.count()});
   const Inference::Posterior posterior = inference_->encode(
-      inference_->images(data_.train, 0, images, config_.data.binarise, config_.train.seed),
+      inference_->inputs(data_.train, 0, images, config_.data.binarise, config_.train.seed),
       inference_->labels(data_.train, 0, images));
   const LatentActivity activity =
       latent_activity(posterior.mean, posterior.logvar, trainer_->model().latent_dim());

@@ -89,6 +89,10 @@ std::string describe_network(const Autoencoder& model) {
   Json network;
   network["image"] = {image.height, image.width, image.channels};
   network["latent"] = model.latent_dim();
+  if (config.likelihood != Likelihood::bernoulli && config.likelihood != Likelihood::gaussian) {
+    throw_error(ErrorCode::usage, "likelihood ", likelihood_name(config.likelihood),
+                " has no counterpart in bench/peers");
+  }
   network["likelihood"] = config.likelihood == Likelihood::bernoulli ? "bernoulli" : "gaussian";
   network["log_variance"] = config.log_variance;
   network["encoder"] = describe_layers(params, model.encoder());

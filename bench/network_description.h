@@ -4,9 +4,10 @@
 //    "encoder": [LAYER, ...], "heads": LAYER, "decoder": [LAYER, ...]}
 //
 // A LAYER has "kind" (conv, conv_transpose, linear, norm), "names" of its weights in the safetensors
-// file (the heads have two, for mean and log-variance), "activation", "flatten": [C, H, W] where it sees a picture as a vector, "unflatten": [C, H, W]
-// where it sees a vector as a picture, "batch_norm": name where one follows, and if it is a
-// convolution "kernel", "stride", "padding", "dilation" and "output_padding", each [H, W].
+// file (the heads have two, for mean and log-variance), "activation", "flatten": [C, H, W] where it
+// sees a picture as a vector, "unflatten": [C, H, W] where it sees a vector as a picture,
+// "batch_norm": name where one follows, and if it is a convolution "kernel", "stride", "padding",
+// "dilation" and "output_padding", each [H, W].
 #pragma once
 
 #include <string>

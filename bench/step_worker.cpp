@@ -8,9 +8,9 @@
 //   steps N    trains N steps, waits for the device, prints {"wall_s": 0.51, "cpu_s": 1.01}
 //   quit       ends, as does the end of stdin
 //
-// bench/peers/ speaks the same protocol. For equal work, peers load the network, its initial weights, the
-// pixels and the batch order that this program saves. The order is that of the first epoch; what follows is shuffled
-// anew here, while peers repeat it.
+// bench/peers/ speaks the same protocol. For equal work, peers load the network, its initial weights,
+// the pixels and the batch order that this program saves. The order is that of the first epoch; what
+// follows is shuffled anew here, while peers repeat it.
 #include <time.h>
 
 #include <CLI/CLI.hpp>

@@ -130,7 +130,7 @@ Tensor ImageData::corrupted(Tape& tape, const BatchOrder& order, const Gathered&
 
 ImageBatch ImageData::gather(Tape& tape, BatchOrder order, int64_t batch, Binarise binarise,
                              DType input, bool with_labels) const {
-  ELBO_CHECK(!with_labels || classes() > 0, "the images have no labels");
+  ELBO_CHECK(!with_labels || is_sprites() || !labels_.empty(), "the images have no labels");
   ELBO_CHECK(input == DType::f32 || input == DType::bf16,
              "images are gathered as f32 or bf16, not ", dtype_name(input));
   if (order.samples == 0) order.samples = count_;

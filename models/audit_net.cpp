@@ -151,6 +151,7 @@ AuditNet::AuditNet(const SafetensorsView& weights, const std::string& file_name,
     read_convolutional(weights, file_name, config, image);
   } else {
     read_mlp(weights, file_name, config.activation);
+    if (!variational_) encoder_.back().activation = config.code_activation;
   }
   if (decoder_.back().out != output_.size()) {
     throw_error(ErrorCode::data, file_name, ": the network is for images of ",
@@ -191,7 +192,9 @@ void AuditNet::read_convolutional(const SafetensorsView& weights, const std::str
   if (config.latent_channels > 0) {
     throw_error(ErrorCode::usage, "evaluate: a latent that is a picture cannot be audited yet");
   }
-  if (!variational_) layers.push_back(concat("linear ", latent_dim_));
+  if (!variational_) {
+    layers.push_back(concat("linear ", latent_dim_, " ", activation_name(config.code_activation)));
+  }
   ImageSize seen = image;
   seen.channels += classes_;
   const auto encoder = plan_encoder(parse_layers(layers), seen);

@@ -19,7 +19,7 @@ LatentActivity latent_activity(const std::vector<float>& mean, const std::vector
     double kl = 0, sum = 0, squares = 0;
     for (size_t i = d; i < mean.size(); i += width) {
       const double mu = mean[i];
-      kl += formulas::gaussian_kl(mu, formulas::bounded_logvar(static_cast<double>(logvar[i])));
+      kl += formulas::gaussian_kl(mu, static_cast<double>(logvar[i]));
       sum += mu;
     }
     for (size_t i = d; i < mean.size(); i += width) {
@@ -51,6 +51,11 @@ std::string collapse_advice(const RunConfig& config, int64_t pixels, float kl_we
     return concat("the KL weighs ", kl_weight / recon,
                   " times as much as the reconstruction; lower --beta");
   }
+  if (train.objective.bound != Bound::elbo) {
+    return "train on the plain ELBO with a KL whose weight grows: --objective elbo --set "
+           "'train.kl_schedule={kind=\"warmup\", base=1, steps=5000}'";
+  }
+  if (train.objective.free_bits > 0) return "raise train.objective.free_bits";
   if (train.kl_schedule.kind == ScheduleKind::constant) {
     return "let the KL's weight grow: --set 'train.kl_schedule={kind=\"warmup\", base=1, "
            "steps=5000}'";

@@ -185,7 +185,13 @@ class MixtureFit {
       for (int64_t i = 0; i < count_; ++i) total += share(i, k);
       mixture_.weights_[k] = total / static_cast<double>(count_);
       constexpr double kNothing = 1e-10;  // codes: such a component stays where it is
-      if (total > kNothing) fit_component(k, total);
+      if (total > kNothing) {
+        fit_component(k, total);
+      } else if (mixture_.factors_[k * dim_ * dim_] == 0) {
+        std::vector<double> identity(static_cast<size_t>(dim_ * dim_), 0.0);
+        for (int64_t d = 0; d < dim_; ++d) identity[d * dim_ + d] = 1;
+        mixture_.factorise(k, identity);  // it never was anywhere
+      }
     }
   }
 

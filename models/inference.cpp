@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 
+#include "kernels/formulas.h"
 #include "kernels/noise.h"
 #include "models/likelihood.h"
 #include "models/pixel_draws.h"
@@ -126,7 +128,8 @@ Inference::Posterior Inference::encode(const std::vector<float>& images, const L
   for (size_t row = 0; row < encoded.size(); row += static_cast<size_t>(width)) {
     const float* stats = encoded.data() + row;
     posterior.mean.insert(posterior.mean.end(), stats, stats + latent);
-    posterior.logvar.insert(posterior.logvar.end(), stats + latent, stats + width);
+    std::transform(stats + latent, stats + width, std::back_inserter(posterior.logvar),
+                   formulas::bounded_logvar<float>);
   }
   return posterior;
 }

@@ -12,14 +12,15 @@
 namespace elbo {
 
 // All arrays are row-major. Pictures are the mean of p(x | z), in [0, 1].
-// Errors    ErrorCode::usage or data for labels that are missing or unknown; ErrorCode::numeric if the network's output is not finite, which would pass for black
+// Errors    ErrorCode::usage or data for labels that are missing or unknown; ErrorCode::numeric if
+// the network's output is not finite, which would pass for black
 class Inference {
  public:
   Inference(Context& context, const Autoencoder& model);
 
   struct Posterior {
     std::vector<float> mean;    // [n, latent]
-    std::vector<float> logvar;  // [n, latent]; empty for a plain autoencoder
+    std::vector<float> logvar;  // [n, latent], bounded as training bounds it; empty: plain
   };
 
   // Labels are those that a conditional model wants, one per row; other models do not look at them.

@@ -1,6 +1,7 @@
 #include "models/objective.h"
 
 #include "kernels/error.h"
+#include "models/layer_spec.h"
 
 namespace elbo {
 namespace {
@@ -14,14 +15,39 @@ bool uses_posterior(const ObjectiveConfig& c) {
   return c.bound != Bound::elbo || uses_kl_term(c) || c.dip_off_diagonal > 0 || c.dip_diagonal > 0;
 }
 
+void check_contractive(const ModelConfig& model) {
+  if (model.conditional()) {
+    refuse("contractive", "is for encoders that are told no label; leave out --condition");
+  }
+  const auto check_slope = [](Activation activation) {
+    if (!needs_pre_activation(activation)) return;
+    throw_error(ErrorCode::usage, "train.objective.contractive: the slope of ",
+                activation_name(activation),
+                " does not follow from its value; use tanh, sigmoid, softplus, relu, leaky_relu or "
+                "identity");
+  };
+  check_slope(model.code_activation);
+  if (!model.convolutional()) return check_slope(model.activation);
+  for (const LayerSpec& layer : parse_layers(model.encoder)) {
+    const bool known = layer.kind == LayerKind::conv || layer.kind == LayerKind::conv_transpose ||
+                       layer.kind == LayerKind::linear;
+    if (!known || layer.norm != NormKind::none) {
+      throw_error(ErrorCode::usage, "train.objective.contractive: layer \"", layer.text,
+                  "\"; the Jacobian is known of linear layers and convolutions without "
+                  "normalisation");
+    }
+    check_slope(layer.activation);
+  }
+}
+
 }  // namespace
 
 bool ObjectiveConfig::is_elbo() const {
-  return bound == Bound::elbo && !uses_posterior(*this) && mmd == 0 && l1 == 0 && sparsity == 0 &&
-         contractive == 0;
+  return !uses_posterior(*this) && mmd == 0 && l1 == 0 && sparsity == 0 && contractive == 0;
 }
 
-void check_objective(const ObjectiveConfig& c, const ModelConfig& model, bool bf16) {
+void check_objective(const TrainConfig& train, const ModelConfig& model, bool bf16) {
+  const ObjectiveConfig& c = train.objective;
   if (c.is_elbo()) return;
   const bool importance = c.bound == Bound::iwae || c.bound == Bound::dreg;
   if (bf16) {
@@ -39,15 +65,23 @@ void check_objective(const ObjectiveConfig& c, const ModelConfig& model, bool bf
                             : "contractive",
            "is for the code of a plain autoencoder; model.kind is a VAE");
   }
-  if (c.contractive > 0 && model.conditional()) {
-    refuse("contractive", "is for encoders that are told no label; leave out --condition");
-  }
+  if (c.contractive > 0) check_contractive(model);
   if (c.sparsity > 0 && model.code_activation != Activation::sigmoid) {
     refuse("sparsity", "needs a code in (0, 1): set model.code_activation to sigmoid");
   }
-  if (importance && (c.recon_weight != 1.0f || uses_kl_term(c))) {
-    refuse(c.recon_weight != 1.0f ? "recon_weight" : "bound",
-           "of an importance-weighted bound cannot be weighted term by term; use bound elbo");
+  if (c.sparsity > 0 && model.latent_channels > 0) {
+    refuse("sparsity", "needs a code in (0, 1), and a latent that is a picture has no activation");
+  }
+  const bool weighted = c.recon_weight != 1 || train.beta != 1 ||
+                        train.kl_schedule.kind != ScheduleKind::constant ||
+                        train.kl_schedule.base != 1 || uses_kl_term(c);
+  if (importance && weighted) {
+    refuse("bound",
+           "iwae and dreg have no terms to weigh: leave --beta, --recon-weight and "
+           "train.kl_schedule at 1, free_bits and capacity_weight at 0");
+  }
+  if (importance && c.mmd > 0) {
+    refuse("mmd", "compares independent latents, and iwae and dreg draw several per image");
   }
   if (importance && model.likelihood == Likelihood::gaussian_optimal) {
     refuse("bound",

@@ -40,7 +40,7 @@ struct ObjectiveInput {
 };
 
 // ErrorCode::usage naming the key, if a model cannot be trained on an objective.
-void check_objective(const ObjectiveConfig& config, const ModelConfig& model, bool bf16);
+void check_objective(const TrainConfig& train, const ModelConfig& model, bool bf16);
 
 // The ELBO's two terms. With weights gradient flow starts here: call tape.backward() afterwards.
 ObjectiveTerms elbo_objective(Tape& tape, const Autoencoder& model, const ImageBatch& images,

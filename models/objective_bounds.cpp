@@ -45,7 +45,7 @@ class Composer {
   void add_term(const Tensor& x, RowWeight weight, double factor = 1.0) {
     weight.scale *= factor;
     const Tensor term = weighted_loss(tape_, x, weight);
-    total_ = total_.data || total_.shape.rank() > 0 ? add(tape_, total_, term) : term;
+    total_ = total_.shape.rank() > 0 ? add(tape_, total_, term) : term;
   }
 
   // Terms that are one number for the batch are weighted by a constant: 1 of the state, times a factor.
@@ -159,7 +159,7 @@ class Composer {
     add_mean(bound, -1.0);
     terms_.nll = mean_over_draws(nll, draws);
     terms_.kl = mean_over_draws(latent.kl, draws);
-    penalise_aggregate(stats, z);
+    penalise_aggregate(stats, latent.z);
   }
 
   Tensor mean_over_draws(const Tensor& x, int64_t draws) {

@@ -221,6 +221,8 @@ std::vector<double> label_direction(const LabelledCodes& set, uint8_t label, Dir
 double auroc(std::span<const double> scores, std::span<const uint8_t> is_outlier) {
   ELBO_CHECK(scores.size() == is_outlier.size(), "auroc: ", scores.size(), " scores and ",
              is_outlier.size(), " labels do not fit together");
+  ELBO_CHECK(std::none_of(scores.begin(), scores.end(), [](double s) { return std::isnan(s); }),
+             "auroc: a score that is not a number has no rank");
   std::vector<size_t> order(scores.size());
   std::iota(order.begin(), order.end(), size_t{0});
   std::sort(order.begin(), order.end(), [&](size_t a, size_t b) { return scores[a] < scores[b]; });

@@ -72,7 +72,7 @@ Trainer::Trainer(Context& context, const RunConfig& config, const ImageData& tra
       config.precision == Precision::tf32 ? ProductPrecision::tf32 : ProductPrecision::fp32,
       config.product_kernels);
   context.set_overlap_launches(config.overlap_launches);
-  check_objective(config.train.objective, config.model, config.precision == Precision::bf16);
+  check_objective(config.train, config.model, config.precision == Precision::bf16);
   params_.add_group("model", config.train.optimizer);
   model_ = std::make_unique<Autoencoder>(params_, config.model, train.shape().as_size());
   params_.finalise();
@@ -148,9 +148,10 @@ void Trainer::body(Tape& tape, int64_t batch) {
   noise.seed = config_.train.seed;
   noise.state = state_;
   noise.purpose = NoisePurpose::latent;
-  const ObjectiveTerms terms = training_objective(
-      tape, *model_, images,
-      {noise, weights_of(*state_, tape.device()), &config_.train.objective, train_.count()});
+  const ObjectiveTerms terms =
+      training_objective(tape, *model_, images,
+                         {noise, weights_of(*state_, tape.device()), &config_.train.objective,
+                          static_cast<int64_t>(rule_.samples)});
   tape.backward(params_);
 
   const Tape::Scope scope(tape, "opt");

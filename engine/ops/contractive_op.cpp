@@ -60,8 +60,9 @@ Tensor jacobian_norm(Tape& tape, ParamStore& params, const Tensor& slope, ParamS
     if (!dnorm) return;
     const GradSlot slot = t.grad_slot(slope);
     const GradMode mode = store->next_grad_mode(w.index);
+    if (mode == GradMode::add) t.join();  // a branch may be writing what this adds to
     const Tensor row_sums = t.new_buffer({out}, slope.dtype);
-    t.op("jacobian_norm_backward", {slope, row_norms, *dnorm, slot.dx}, {row_sums, slot.dx},
+    t.op("jacobian_norm_backward", {slope, row_norms, *dnorm, slot.dx}, {row_sums, slot.dx, w.grad},
          [&](const Exec& exec) {
            with_element_type("jacobian_norm", slope, [&]<class T>(T) {
              jacobian_norm_backward(exec, arguments<T>(slope, w, row_norms),

@@ -47,6 +47,7 @@ TEST_P(AuditedTraining, AuditorAndTrainerAgreeOnAPlainAutoencoder) {
   const auto [likelihood, convolutional] = GetParam();
   RunConfig config = toy_config(likelihood, convolutional);
   config.model.kind = convolutional ? ModelKind::conv_ae : ModelKind::mlp_ae;
+  if (likelihood != Likelihood::bernoulli) config.model.code_activation = Activation::tanh;
   config.train.max_steps = 30;
   ToySession session(config);
   trainer_test::Recorder recorder;

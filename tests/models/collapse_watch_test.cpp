@@ -88,7 +88,11 @@ TEST(CollapseAdvice, GoesFromWarmUpToFreeBits) {
   RunConfig config = sprites_config();
   EXPECT_NE(collapse_advice(config, kPixels, 1).find("warmup"), std::string::npos);
   config.train.kl_schedule.kind = ScheduleKind::warmup;
-  EXPECT_NE(collapse_advice(config, kPixels, 1).find("free_bits"), std::string::npos);
+  EXPECT_NE(collapse_advice(config, kPixels, 1).find("free_bits=0.1"), std::string::npos);
+  config.train.objective.free_bits = 0.1f;
+  EXPECT_EQ(collapse_advice(config, kPixels, 1), "raise train.objective.free_bits");
+  config.train.objective.bound = Bound::tcvae;  // which knows no free bits
+  EXPECT_NE(collapse_advice(config, kPixels, 1).find("--objective elbo"), std::string::npos);
 }
 
 }  // namespace

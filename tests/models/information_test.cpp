@@ -89,7 +89,8 @@ TEST(Information, EvidenceOfGivenWeights) {
 //   naive       q = p(z)
 //   importance  q wider than the posterior by half
 //   exact       q = p(z | x) = N(a x / (a^2 + s^2), s^2 / (a^2 + s^2))
-// Naive weights p(x|z) have E w^2 / (E w)^2 = prod N(x; 0, s^2/2 + a^2) / (2 s sqrt(pi)) / N(x; 0, a^2 + s^2)^2.
+// Naive weights p(x|z) have E w^2 / (E w)^2 = prod N(x; 0, s^2/2 + a^2) / (2 s sqrt(pi)) / N(x; 0,
+// a^2 + s^2)^2.
 class Evidence {
  public:
   static constexpr size_t kDim = 4;

@@ -32,7 +32,9 @@ class Subject {
     config_.latent_dim = 3;
     config_.activation = Activation::tanh;
     if (objective.sparsity > 0) config_.code_activation = Activation::sigmoid;
-    check_objective(objective, config_, false);
+    TrainConfig train;
+    train.objective = objective;
+    check_objective(train, config_, false);
     model_ = std::make_unique<Autoencoder>(params_, config_, ImageSize{4, 4, 1});
     params_.finalise();
     params_.initialise(5);

@@ -178,7 +178,9 @@ TEST(ObjectiveErrors, NameTheKeyAndWhatToDo) {
   ModelConfig vae, plain;
   plain.kind = ModelKind::mlp_ae;
   const auto said = [](const ObjectiveConfig& c, const ModelConfig& model, bool bf16 = false) {
-    return error_of([&] { check_objective(c, model, bf16); });
+    TrainConfig train;
+    train.objective = c;
+    return error_of([&] { check_objective(train, model, bf16); });
   };
   EXPECT_EQ(
       said(config_of("tcvae"), plain),
@@ -197,6 +199,30 @@ TEST(ObjectiveErrors, NameTheKeyAndWhatToDo) {
   both.capacity_weight = 1;
   EXPECT_EQ(said(both, vae),
             "2: train.objective.free_bits and capacity_weight both replace the KL term; use one");
+  ObjectiveConfig matched = config_of("iwae5");
+  matched.mmd = 1;
+  EXPECT_EQ(
+      said(matched, vae),
+      "2: train.objective.mmd compares independent latents, and iwae and dreg draw several per "
+      "image");
+  TrainConfig beta;
+  beta.objective = config_of("iwae5");
+  beta.beta = 4;
+  EXPECT_EQ(error_of([&] { check_objective(beta, vae, false); }),
+            "2: train.objective.bound iwae and dreg have no terms to weigh: leave --beta, "
+            "--recon-weight and train.kl_schedule at 1, free_bits and capacity_weight at 0");
+  ModelConfig smooth = plain;
+  smooth.activation = Activation::silu;
+  EXPECT_EQ(said(config_of("contractive"), smooth),
+            "2: train.objective.contractive: the slope of silu does not follow from its value; use "
+            "tanh, sigmoid, softplus, relu, leaky_relu or identity");
+  ModelConfig normalised;
+  normalised.kind = ModelKind::conv_ae;
+  normalised.encoder = {"conv 8 k4 s2 bn relu"};
+  EXPECT_EQ(
+      said(config_of("contractive"), normalised),
+      "2: train.objective.contractive: layer \"conv 8 k4 s2 bn relu\"; the Jacobian is known of "
+      "linear layers and convolutions without normalisation");
   EXPECT_EQ(said(config_of("dip_i"), vae), "no error");
 }
 
