@@ -129,7 +129,7 @@ Inference::Posterior Inference::encode(const std::vector<float>& images, const L
     const float* stats = encoded.data() + row;
     posterior.mean.insert(posterior.mean.end(), stats, stats + latent);
     std::transform(stats + latent, stats + width, std::back_inserter(posterior.logvar),
-                   formulas::bounded_logvar<float>);
+                   [](float raw) { return formulas::bounded_logvar(raw); });
   }
   return posterior;
 }
