@@ -20,8 +20,9 @@ DEFAULT_ARCHITECTURES = "80,90"
 SCRIPTS = ["scripts/gpu-check", "scripts/gpu_check", "bench/run", "bench/sweep", "bench/report",
            "bench/compare", "bench/harness", "bench/peers", "docs/gpu-check.md", "LICENSE"]
 # All programs hold the same kernels; a dictionary that spans several of them stores these once, where
-# gzip's 32 KB or xz's usual 8 MB store them eight times.
-XZ_FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 1, "dict_size": 64 << 20}]
+# gzip's 32 KB or xz's usual 8 MB store them eight times. It must be larger than the largest program, 80 MB
+# with one architecture and twice that with two.
+XZ_FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 1, "dict_size": 256 << 20}]
 
 
 def cmake_architectures(given):
