@@ -13,7 +13,6 @@ struct SquaredError {
   R* squares;
 
   ELBO_HD R accumulate(R mean, R target) const { return (target - mean) * (target - mean); }
-  ELBO_HD R gradient(R, R) const { return R(0); }
   ELBO_HD void finish(int64_t row, R sum, R) const { squares[row] = sum; }
 };
 
@@ -58,9 +57,9 @@ void batch_variance(const Exec& exec, const BatchVariance<T, Target>& args) {
   }
   if (args.batch <= 0 || args.dim <= 0) return;
   ELBO_CHECK(args.mean && args.target && args.squares, "batch_variance: null operand");
-  row_loss(exec, SquaredError<R>{args.squares},
-           RowLossArgs<T, Target>{args.mean, args.target, args.batch, args.dim, nullptr, {}, {}},
-           true);
+  launch_row_loss<true, false, false>(
+      exec, SquaredError<R>{args.squares},
+      RowLossArgs<T, Target>{args.mean, args.target, args.batch, args.dim, nullptr, {}, {}});
   const R count = static_cast<R>(args.batch) * static_cast<R>(args.dim);
   row_reduce(exec, 1, args.batch,
              VarianceOfSums<R>{count, R{args.momentum}, args.running, args.log_variance},

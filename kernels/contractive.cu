@@ -137,7 +137,7 @@ void activation_slope_forward(const Exec& exec, int64_t n, Activation activation
                               T* s) {
   check_slope("activation_slope_forward", n, activation, y, s);
   dispatch_activation(activation, [&]<Activation A>() {
-    for_each(exec, n, SlopeForward<A, T>{y, s});
+    for_each_element<T>(exec, n, SlopeForward<A, T>{y, s});
   });
 }
 
@@ -146,7 +146,7 @@ void activation_slope_backward(const Exec& exec, int64_t n, Activation activatio
                                const T* ds, T* dy, GradMode mode) {
   check_slope("activation_slope_backward", n, activation, ds, dy);
   dispatch_activation(activation, [&]<Activation A>() {
-    for_each(exec, n, SlopeBackward<A, T>{y, ds, dy, mode});
+    for_each_element<T>(exec, n, SlopeBackward<A, T>{y, ds, dy, mode});
   });
 }
 

@@ -3,6 +3,8 @@
 //
 //   for_each_cell<T>(exec, rows, cols, f)     f(row, col), in no particular order
 //
+//   for_each_element<T>(exec, n, f)           f(i), as for_each()
+//
 // T is the storage type f works on; it decides only whether there is device code (double has none).
 // Row and column are counted, not divided out of an index. On CUDA the 32 lanes of a warp take
 // neighbouring columns, so that row-major accesses coalesce, and the 8 warps of a block take
@@ -62,6 +64,15 @@ void for_each_cell([[maybe_unused]] const Exec& exec, int64_t rows, int64_t cols
   cpu::parallel_ranges(
       rows, [&](int64_t begin, int64_t end) { cpu::for_each_cell_range(f, cols, begin, end); },
       cols);
+}
+
+template <class T, class F>
+void for_each_element(const Exec& exec, int64_t n, F f) {
+  if constexpr (kHasDeviceCode<T>) {
+    for_each(exec, n, f);
+  } else if (n > 0) {
+    cpu::for_each(n, f);
+  }
 }
 
 }  // namespace elbo

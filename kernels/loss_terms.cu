@@ -194,7 +194,7 @@ void check(const char* op, int64_t n, const void* a, const void* b) {
 template <class T, class F>
 void map_forward(const Exec& exec, const char* op, int64_t n, const F& f, const T* x, T* y) {
   check(op, n, x, y);
-  for_each(exec, n, MapForward<T, F>{f, x, y});
+  for_each_element<T>(exec, n, MapForward<T, F>{f, x, y});
 }
 
 template <class T, class F>
@@ -202,7 +202,7 @@ void map_backward(const Exec& exec, const char* op, int64_t n, const F& f, const
                   T* dx, GradMode mode) {
   check(op, n, x, dx);
   check(op, n, dy, dx);
-  for_each(exec, n, MapBackward<T, F>{f, x, dy, dx, mode});
+  for_each_element<T>(exec, n, MapBackward<T, F>{f, x, dy, dx, mode});
 }
 
 }  // namespace
@@ -218,7 +218,7 @@ template <class T>
 void weighted_sum_backward(const Exec& exec, int64_t n, const BasicLossWeight<T>& weight, T* dx,
                            GradMode mode) {
   check("weighted_sum_backward", n, dx, weight.values);
-  for_each(exec, n, WeightedSumGradient<T>{weight, dx, mode});
+  for_each_element<T>(exec, n, WeightedSumGradient<T>{weight, dx, mode});
 }
 
 template <class T>
@@ -290,7 +290,7 @@ void dip_penalty_backward(const Exec& exec, int64_t dim, const T* c, const DipWe
                           const T* dy, T* dc, GradMode mode) {
   check("dip_penalty_backward", dim, c, dc);
   check("dip_penalty_backward", dim, dy, dc);
-  for_each(exec, dim * dim, DipPenaltyGradient<T>{dim, weights, c, dy, dc, mode});
+  for_each_element<T>(exec, dim * dim, DipPenaltyGradient<T>{dim, weights, c, dy, dc, mode});
 }
 
 template <class T>

@@ -10,8 +10,9 @@ namespace {
 
 constexpr int kScales = 7;
 
-ELBO_HD double scale_of(int i) {
-  constexpr double kScale[kScales] = {0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0};
+template <class T>
+ELBO_HD T scale_of(int i) {
+  constexpr T kScale[kScales] = {T(0.1), T(0.2), T(0.5), T(1), T(2), T(5), T(10)};
   return kScale[i];
 }
 
@@ -28,7 +29,7 @@ struct Kernel {
   ELBO_HD T value(T squared) const {
     T sum = T(0);
     for (int i = 0; i < kScales; ++i) {
-      const T c = static_cast<T>(2 * dim) * static_cast<T>(scale_of(i));
+      const T c = static_cast<T>(2 * dim) * scale_of<T>(i);
       sum += c / (c + squared);
     }
     return sum;
@@ -38,7 +39,7 @@ struct Kernel {
   ELBO_HD T slope(T squared) const {
     T sum = T(0);
     for (int i = 0; i < kScales; ++i) {
-      const T c = static_cast<T>(2 * dim) * static_cast<T>(scale_of(i));
+      const T c = static_cast<T>(2 * dim) * scale_of<T>(i);
       sum -= c / ((c + squared) * (c + squared));
     }
     return sum;
@@ -106,7 +107,7 @@ void mmd_forward(const Exec& exec, int64_t batch, int64_t dim, const T* z, const
                  T* y) {
   const bool defined = batch > 1;
   ELBO_CHECK(y && (!defined || (z && p && parts)), "mmd_forward: a pointer is null");
-  if (defined) for_each(exec, batch, MmdRow<T>{{dim}, z, p, batch, parts});
+  if (defined) for_each_element<T>(exec, batch, MmdRow<T>{{dim}, z, p, batch, parts});
   sum_all(exec, defined ? batch : 0, static_cast<const T*>(parts), y);
 }
 
@@ -114,7 +115,7 @@ template <class T>
 void mmd_backward(const Exec& exec, int64_t batch, int64_t dim, const T* z, const T* p, const T* dy,
                   T* dz, GradMode mode) {
   ELBO_CHECK(batch * dim == 0 || (z && p && dy && dz), "mmd_backward: a pointer is null");
-  if (batch < 2) return for_each(exec, batch * dim, Zero<T>{dz, mode});
+  if (batch < 2) return for_each_element<T>(exec, batch * dim, Zero<T>{dz, mode});
   for_each_cell<T>(exec, batch, dim, MmdGradient<T>{{dim}, z, p, dy, batch, dz, mode});
 }
 
