@@ -237,6 +237,22 @@ TEST_P(ObjectiveTerms, JacobianOfOneLayer) {
   EXPECT_FLOAT_EQ(norm.download()[0], 25.0f + 0.75f * 0.75f * 4.0f);
 }
 
+TEST_P(ObjectiveTerms, JacobianOfOneLayerBackward) {
+  // Two rows, slopes (1, 0.75) and (0.5, 2); W = ((3, 4), (0, 2)): rows of squared length 25 and 4.
+  DeviceBuffer<float> slope(device(), {1.0f, 0.75f, 0.5f, 2.0f}), norms(device(), 2);
+  DeviceBuffer<float> weight(device(), {3.0f, 4.0f, 0.0f, 2.0f}), norm(device(), 2);
+  const JacobianNorm<float> args{slope.data(), weight.data(), norms.data(), 2, 2, 2};
+  jacobian_norm_forward(exec(), args, norm.data());
+  DeviceBuffer<float> dnorm(device(), {2.0f, -1.0f}), sums(device(), 2), dslope(device(), 4);
+  DeviceBuffer<float> dweight(device(), {1.0f, 1.0f, 1.0f, 1.0f});
+  jacobian_norm_backward(exec(), args, dnorm.data(), sums.data(), dslope.data(), GradMode::write,
+                         dweight.data(), GradMode::add);
+  EXPECT_EQ(dslope.download(), (std::vector<float>{100.0f, 12.0f, -25.0f, -16.0f}));
+  const float first = 2 * 1.0f - 0.25f, second = 2 * 0.5625f - 4.0f;  // sum of slope^2 dnorm
+  EXPECT_EQ(dweight.download(),
+            (std::vector<float>{1 + 6 * first, 1 + 8 * first, 1.0f, 1 + 4 * second}));
+}
+
 INSTANTIATE_TEST_SUITE_P(Devices, ObjectiveTerms, testing::ValuesIn(available_devices()),
                          device_name);
 
