@@ -11,9 +11,9 @@ constexpr int64_t kAlignElements = 64;
 
 }  // namespace
 
-void ParamStore::add_group(std::string name, const OptimizerHyper& optimizer) {
+void ParamStore::add_group(std::string name, const OptimizerHyper& optimizer, bool training_only) {
   ELBO_CHECK(!finalised_, "parameter group ", name, " is added after finalise()");
-  groups_.push_back({std::move(name), optimizer, false, span_, 0});
+  groups_.push_back({std::move(name), optimizer, false, training_only, span_, 0});
 }
 
 ParamStore::Id ParamStore::add(std::string name, Shape shape, const Initialiser& init,
@@ -37,7 +37,8 @@ ParamStore::Id ParamStore::add_stacked(const std::vector<std::string>& names, Sh
     for (const Piece& piece : pieces_) {
       ELBO_CHECK(piece.name != name, "two parameters are called ", name);
     }
-    pieces_.push_back({name, shape_of_each, offset, each, id, init, file});
+    pieces_.push_back(
+        {name, shape_of_each, offset, each, id, init, file, groups_.back().training_only});
     offset += each;
   }
   Shape stacked = shape_of_each;

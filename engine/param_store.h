@@ -30,7 +30,8 @@ struct ParamGroup {
   std::string name;
   OptimizerHyper optimizer;
   bool frozen = false;
-  int64_t offset = 0;  // of the span, in elements
+  bool training_only = false;  // no part of the model: kept with the optimiser's state
+  int64_t offset = 0;          // of the span, in elements
   int64_t count = 0;
 };
 
@@ -42,7 +43,8 @@ class ParamStore {
       : context_(&context), dtype_(dtype), buffers_(context, dtype) {}
 
   // Starts a group; parameters added later belong to it. A store begins with the group "all".
-  void add_group(std::string name, const OptimizerHyper& optimizer = {});
+  void add_group(std::string name, const OptimizerHyper& optimizer = {},
+                 bool training_only = false);
 
   Id add(std::string name, Shape shape, const Initialiser& init, FileLayout file = {});
 
@@ -94,6 +96,7 @@ class ParamStore {
     Id param;
     Initialiser init;
     FileLayout file;  // with its dims set
+    bool training_only = false;
   };
   const std::vector<Piece>& pieces() const { return pieces_; }
 

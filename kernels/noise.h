@@ -46,6 +46,7 @@ enum class NoisePurpose : uint32_t {
   match = 18,       // draws of the prior that a batch of latents is compared with
   tangent = 19,     // directions in which a derivative is taken
   pixels = 20,      // pictures drawn from a decoder's distribution
+  permute = 21,     // orders that a discriminator's latents are shuffled in, by dimension
   // As corrupt, of images that are not trained on: always the same.
   corrupt_fixed = 24,
 };

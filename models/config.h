@@ -97,8 +97,10 @@ struct ObjectiveConfig {
   float dip_off_diagonal = 0.0f, dip_diagonal = 0.0f;
   Spread dip_covariance = Spread::means;  // means: DIP-VAE-I; samples: DIP-VAE-II
   float mmd = 0.0f;                       // InfoVAE, WAE
-  float l1 = 0.0f;                        // of the code
-  float sparsity = 0.0f;                  // KL of mean activations from sparsity_target
+  float factor = 0.0f;                    // FactorVAE: of the discriminator's total correlation
+  std::vector<int64_t> discriminator = std::vector<int64_t>(6, 1000);  // widths of its layers
+  float l1 = 0.0f;                                                     // of the code
+  float sparsity = 0.0f;  // KL of mean activations from sparsity_target
   float sparsity_target = 0.05f;
   float contractive = 0.0f;  // of the squared norm of d code / d x
 

@@ -57,7 +57,8 @@ void check_learned_prior(const ObjectiveConfig& c) {
 }  // namespace
 
 bool ObjectiveConfig::is_elbo() const {
-  return !uses_posterior(*this) && mmd == 0 && l1 == 0 && sparsity == 0 && contractive == 0;
+  return !uses_posterior(*this) && mmd == 0 && factor == 0 && l1 == 0 && sparsity == 0 &&
+         contractive == 0;
 }
 
 float final_kl_weight(const TrainConfig& train, int64_t pixels, int64_t latents) {
@@ -116,6 +117,12 @@ void check_objective(const TrainConfig& train, const ModelConfig& model, bool bf
     refuse("bound",
            "weighs draws one by one, and the optimal variance is that of all of them; use "
            "model.likelihood gaussian-learned");
+  }
+  if (c.factor > 0 && !model.variational()) {
+    refuse("factor", "needs a posterior, and model.kind is a plain autoencoder; use a VAE");
+  }
+  if (c.factor > 0 && importance) {
+    refuse("factor", "shuffles independent latents, and iwae and dreg draw several per image");
   }
   if (c.free_bits > 0 && c.capacity_weight > 0) {
     refuse("free_bits", "and capacity_weight both replace the KL term; use one");

@@ -15,6 +15,7 @@
 #include "engine/tape.h"
 #include "kernels/noise_source.h"
 #include "models/autoencoder.h"
+#include "models/discriminator.h"
 
 namespace elbo {
 
@@ -22,7 +23,8 @@ struct ObjectiveTerms {
   Tensor nll;  // nats per image: [B], or [parts * B] as likelihood_layer() says
   Tensor kl;   // [B]; no data for a plain autoencoder
   bool has_kl = false;
-  Tensor total;  // [1], what is minimised; no data: the weighted sum of the two
+  Tensor total;               // [1], what is minimised; no data: the weighted sum of the two
+  Tensor discriminator_loss;  // [1], of FactorVAE, apart from the total; or no tensor
 };
 
 // Scalars in device memory that are read while a step runs: those of a StepState, in training.
@@ -36,7 +38,8 @@ struct ObjectiveInput {
   NoiseSource noise;  // of the latent
   ObjectiveWeights weights;
   const ObjectiveConfig* config;
-  int64_t samples = 0;  // images in the training set
+  int64_t samples = 0;                           // images in the training set
+  const Discriminator* discriminator = nullptr;  // where config asks for a total correlation
 };
 
 // The final weight of the KL: beta, or beta_norm * pixels / latents, so that minimising the weighted sum is

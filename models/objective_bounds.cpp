@@ -112,6 +112,7 @@ class Composer {
     terms_.kl = sampled_kl(tape_, model_, z, stats);
     add_term(terms_.kl, kl_weight_);
     reconstruct(z);
+    tell_from_shuffled(z);
   }
 
   // E[log q(z|x) - log q(z)] + beta E[log q(z) - sum_d log q(z_d)] + E[sum_d log q(z_d) - log p(z)],
@@ -182,6 +183,16 @@ class Composer {
       add_penalty(dip_penalty(tape_, c, {config_.dip_off_diagonal, config_.dip_diagonal}), 1.0);
     }
     match_prior(z);
+    tell_from_shuffled(z);
+  }
+
+  void tell_from_shuffled(const Tensor& z) {
+    if (config_.factor == 0) return;
+    ELBO_CHECK(input_.discriminator, "a total correlation is asked for without a discriminator");
+    const Discriminator::Terms found =
+        input_.discriminator->terms(tape_, z, config_.factor, input_.noise, input_.weights.one);
+    terms_.discriminator_loss = found.loss;
+    total_ = add(tape_, total_, found.total_correlation);
   }
 
   void match_prior(const Tensor& z) {

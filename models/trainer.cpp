@@ -75,6 +75,11 @@ Trainer::Trainer(Context& context, const RunConfig& config, const ImageData& tra
   check_objective(config.train, config.model, config.precision == Precision::bf16);
   params_.add_group("model", config.train.optimizer);
   model_ = std::make_unique<Autoencoder>(params_, config.model, train.shape().as_size());
+  if (config.train.objective.factor > 0) {
+    params_.add_group("discriminator", Discriminator::optimizer(), true);
+    discriminator_ = std::make_unique<Discriminator>(
+        params_, model_->latent_dim(), config.train.objective.discriminator, config.model.init);
+  }
   params_.finalise();
   params_.initialise(config.train.seed);
   params_.allocate_moments();
@@ -152,7 +157,7 @@ void Trainer::body(Tape& tape, int64_t batch) {
   const ObjectiveTerms terms =
       training_objective(tape, *model_, images,
                          {noise, weights_of(*state_, tape.device()), &config_.train.objective,
-                          static_cast<int64_t>(rule_.samples)});
+                          static_cast<int64_t>(rule_.samples), discriminator_.get()});
   tape.backward(params_);
 
   const Tape::Scope scope(tape, "opt");

@@ -19,6 +19,7 @@
 #include "kernels/step_record.h"
 #include "models/autoencoder.h"
 #include "models/config.h"
+#include "models/discriminator.h"
 
 namespace elbo {
 
@@ -118,6 +119,7 @@ class Trainer {
   const ImageData* test_;
   ParamStore params_;
   std::unique_ptr<Autoencoder> model_;
+  std::unique_ptr<Discriminator> discriminator_;  // of FactorVAE
   Tape tape_, eval_tape_;
   StepRule rule_;
   DeviceBlock state_block_, ring_block_;

@@ -31,6 +31,13 @@ std::vector<NamedBlob> pieces_as_blobs(const ParamStore& params, const void* spa
   return blobs;
 }
 
+void move_blob(const std::string& name, std::vector<NamedBlob>& from, std::vector<NamedBlob>& to) {
+  const auto found = std::find_if(from.begin(), from.end(),
+                                  [&](const NamedBlob& blob) { return blob.name == name; });
+  to.push_back(std::move(*found));
+  from.erase(found);
+}
+
 constexpr const char* kMomentSuffix[2] = {".moment1", ".moment2"};
 
 void put_means(RunState& state, const std::string& name, const LossMeans& means) {
@@ -78,10 +85,13 @@ void read_pieces(const ParamStore& params, const SafetensorsFile& file, const st
 const Trainer::Snapshot& Trainer::snapshot() {
   drain();
   snapshot_.model = pieces_as_blobs(params_, params_.values(), "", host_values_);
+  snapshot_.optimizer.clear();
+  for (const ParamStore::Piece& piece : params_.pieces()) {
+    if (piece.training_only) move_blob(piece.name, snapshot_.model, snapshot_.optimizer);
+  }
   host_buffers_.resize(params_.buffers().bytes());
   params_.buffers().download(host_buffers_.data());
   append_buffers(params_.buffers(), host_buffers_, snapshot_.model);
-  snapshot_.optimizer.clear();
   for (int i = 0; i < params_.moment_count(); ++i) {
     for (NamedBlob& blob :
          pieces_as_blobs(params_, params_.moment(i), kMomentSuffix[i], host_moments_[i])) {
@@ -131,6 +141,7 @@ void Trainer::check_state(const RunState& state, const std::string& file) const 
 void Trainer::restore(const LoadedCheckpoint& checkpoint) {
   check_state(checkpoint.state, checkpoint.path + "/state.json");
   load_weights(params_, checkpoint.model, checkpoint.path + "/model.safetensors");
+  load_training_only(params_, checkpoint.optimizer, checkpoint.path + "/optimizer.safetensors");
   std::vector<float> span(static_cast<size_t>(params_.span_count()), 0.0f);
   const size_t bytes = span.size() * sizeof(float);
   for (int i = 0; i < params_.moment_count(); ++i) {

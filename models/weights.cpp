@@ -47,25 +47,44 @@ void append_buffers(const BufferStore& buffers, std::span<const std::byte> bytes
   }
 }
 
+namespace {
+
+void load_pieces(ParamStore& params, const SafetensorsFile& file, const std::string& path,
+                 bool training_only) {
+  std::vector<float> span(static_cast<size_t>(params.span_count()), 0.0f);
+  for (const ParamStore::Piece& piece : params.pieces()) {
+    if (piece.training_only != training_only) continue;
+    read_piece(piece, require_tensor(file, path, piece.name, piece.file.dims), span.data());
+    params.context().upload(static_cast<float*>(params.values()) + piece.offset,
+                            span.data() + piece.offset,
+                            static_cast<size_t>(piece.count) * sizeof(float));
+  }
+}
+
+}  // namespace
+
+void load_training_only(ParamStore& params, const SafetensorsFile& file, const std::string& path) {
+  load_pieces(params, file, path, true);
+}
+
 void load_weights(ParamStore& params, const SafetensorsFile& file, const std::string& path) {
   for (const NamedBlob& blob : file.view.tensors) {
     const auto is_it = [&](const auto& piece) { return piece.name == blob.name; };
-    if (!std::any_of(params.pieces().begin(), params.pieces().end(), is_it) &&
+    const auto is_parameter = [&](const ParamStore::Piece& piece) {
+      return is_it(piece) && !piece.training_only;
+    };
+    if (!std::any_of(params.pieces().begin(), params.pieces().end(), is_parameter) &&
         !std::any_of(params.buffers().pieces().begin(), params.buffers().pieces().end(), is_it)) {
       throw_error(ErrorCode::data, path, ": tensor ", in_quotes(blob.name),
                   " does not belong to this model");
     }
-  }
-  std::vector<float> span(static_cast<size_t>(params.span_count()), 0.0f);
-  for (const ParamStore::Piece& piece : params.pieces()) {
-    read_piece(piece, require_tensor(file, path, piece.name, piece.file.dims), span.data());
   }
   std::vector<std::byte> bytes(params.buffers().bytes());
   for (const BufferStore::Piece& piece : params.buffers().pieces()) {
     const NamedBlob blob = require_tensor(file, path, piece.name, dims_of(piece.shape), piece.type);
     std::memcpy(bytes.data() + piece.offset, blob.bytes.data(), blob.bytes.size());
   }
-  params.context().upload(params.values(), span.data(), span.size() * sizeof(float));
+  load_pieces(params, file, path, false);
   params.buffers().upload(bytes.data());
 }
 

@@ -26,8 +26,10 @@ void write_piece(const ParamStore::Piece& piece, const float* span, float* file)
 void append_buffers(const BufferStore& buffers, std::span<const std::byte> bytes,
                     std::vector<NamedBlob>& blobs);
 
-// All parameters and buffers of a store. Tensors of the file that the model does not know are an error
+// All parameters and buffers of a store but those of training alone. Tensors of the file that the model does not know are an error
 // too: they belong to another model.
 void load_weights(ParamStore& params, const SafetensorsFile& file, const std::string& path);
+// Those of training alone, which a checkpoint keeps beside the optimiser's state.
+void load_training_only(ParamStore& params, const SafetensorsFile& file, const std::string& path);
 
 }  // namespace elbo

@@ -84,6 +84,8 @@ const std::map<std::string, std::string>& other_values() {
       {"train.objective.dip_diagonal", "5"},
       {"train.objective.dip_covariance", "samples"},
       {"train.objective.mmd", "500"},
+      {"train.objective.factor", "35"},
+      {"train.objective.discriminator", "50,20"},
       {"train.objective.l1", "0.01"},
       {"train.objective.sparsity", "3"},
       {"train.objective.sparsity_target", "0.1"},
