@@ -46,6 +46,7 @@ enum class NoisePurpose : uint32_t {
   match = 18,       // draws of the prior that a batch of latents is compared with
   tangent = 19,     // directions in which a derivative is taken
   pixels = 20,      // pictures drawn from a decoder's distribution
+  labelled = 40,    // which images of a class have their label known
   // As corrupt, of images that are not trained on: always the same.
   corrupt_fixed = 24,
 };

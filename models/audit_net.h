@@ -7,6 +7,8 @@
 //             fc1, fc21, fc22, fc3, fc4                                   one hidden layer
 //             encoder.0, encoder.2, ..., fc_mu, fc_logvar, decoder.0, ... any other depth
 //             encoder.0, ..., decoder.0, ...                              no latent heads: autoencoder
+//             classifier.0, ...                                           besides, where labels are
+//             guessed
 //           log_variance [1] or running_variance [1], of a likelihood that has one
 //           Convolutional networks take their layers from the configuration (models/audit_layers.h).
 // Shapes    images [N, height * width * channels] in this order, latents [N, latent_dim], row-major
@@ -53,6 +55,10 @@ class AuditNet {
   int64_t classes() const { return classes_; }
 
   AuditPosterior encode(const AuditRows& images, const AuditLabels& labels = {}) const;
+  // The likeliest labels by q(y | x), of a network that has one.
+  bool classifies() const { return !classifier_.empty(); }
+  AuditLabels classify(const AuditRows& images) const;
+
   // What the likelihood takes (models/audit_likelihood.h): [N, image_size * outputs].
   AuditRows decode(const AuditRows& latents, const AuditLabels& labels = {}) const;
 
@@ -63,6 +69,7 @@ class AuditNet {
                           const ModelConfig& config, const ImageSize& image);
   void read_likelihood(AuditReader& reader, const std::string& file_name);
   void check_chain(const std::string& file_name) const;
+  void check_classifier(const std::string& file_name) const;
 
   AuditRows labelled(const AuditRows& rows, int64_t copies, const AuditLabels& labels) const;
   int64_t label_values() const { return classes_ * label_pixels_; }
@@ -77,6 +84,7 @@ class AuditNet {
       output_;  // pictures of several channels come and go in another order than the file's
   std::vector<AuditLayer> encoder_, decoder_;
   AuditLayer mean_, logvar_;  // heads on top of encoder_
+  std::vector<AuditLayer> classifier_;
 };
 
 }  // namespace elbo

@@ -35,6 +35,11 @@ void check_config(const ModelConfig& config) {
                 "model.condition is \"label\" and the latent is a picture; labels go with latents "
                 "that are vectors: set model.latent_channels to 0");
   }
+  if (config.classifier && !config.conditional()) {
+    throw_error(ErrorCode::usage,
+                "model.classifier guesses the label that a conditional model is told; add "
+                "--condition label");
+  }
   if (!config.convolutional()) {
     for (int64_t width : config.hidden) {
       if (width < 1) {
@@ -73,6 +78,7 @@ Autoencoder::Autoencoder(ParamStore& params, const ModelConfig& config, const Im
   check_config(config);
   const bool classic = config.kind == ModelKind::mlp_vae && config.hidden.size() == 1;
   Layers layers = layers_of(config);
+  std::vector<LayerSpec> classifier = layers.encoder;
   if (!variational() && !latent_is_picture()) {
     layers.encoder.push_back(linear_layer(config.latent_dim, config.code_activation));
   }
@@ -97,6 +103,11 @@ Autoencoder::Autoencoder(ParamStore& params, const ModelConfig& config, const Im
   decoder_ = std::make_unique<Network>(
       params, plan_decoder(layers.decoder, decoded, picture, likelihood_->output()), "decoder",
       config.init, classic ? Names{"fc3", "fc4"} : Names{});
+  if (config.classifier) {
+    classifier.push_back(linear_layer(config.classes, Activation::identity));
+    classifier_ = std::make_unique<Network>(params, plan_encoder(classifier, image), "classifier",
+                                            config.init);
+  }
   block_label_ = heads_.label + "|" + decoder_->weights(0).label;
 }
 
@@ -134,6 +145,11 @@ Tensor Autoencoder::features(Tape& tape, const Tensor& x, const Tensor& label) c
 Tensor Autoencoder::encode(Tape& tape, const Tensor& x, const Tensor& label) const {
   const Tensor encoded = features(tape, x, label);
   return variational() ? heads(tape, encoded) : encoded;
+}
+
+Tensor Autoencoder::classify(Tape& tape, const Tensor& x) const {
+  ELBO_CHECK(classifies(), "classify: the model has no classifier");
+  return classifier_->run(tape, x);
 }
 
 Autoencoder::MovingCode Autoencoder::encode_moving(Tape& tape, const Tensor& x,
