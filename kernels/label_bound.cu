@@ -70,8 +70,7 @@ struct SumLabels {
     } else if (label >= 0) {
       nll = cost.nll(row, label);
       kl = cost.kl(row, label);
-      loss =
-          cost.at(row, label) - static_cast<T>(args.label_weight) * log_q(args.guess, row, label);
+      loss = cost.at(row, label) - args.label_weight * log_q(args.guess, row, label);
     } else {
       for (int64_t c = 0; c < args.guess.classes; ++c) {
         const T log_share = log_q(args.guess, row, c), share = math::exp(log_share);
@@ -102,7 +101,7 @@ struct GuessGradient {
     if (label >= args.guess.classes) {
       slope = static_cast<T>(__builtin_nan(""));
     } else if (label >= 0) {
-      slope = static_cast<T>(args.label_weight) * (share - T(label == c));
+      slope = args.label_weight * (share - T(label == c));
     }
     const T grad = weight.at(row) * slope;
     T& out = dlogits[row * args.guess.classes + c];

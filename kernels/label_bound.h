@@ -62,7 +62,7 @@ struct LabelBound {
   const T* nll = nullptr;
   int64_t parts = 1;
   const T* kl = nullptr;
-  double label_weight = 0;
+  T label_weight = 0;
   T* loss = nullptr;  // read by the backward pass
   T* mean_nll = nullptr;
   T* mean_kl = nullptr;

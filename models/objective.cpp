@@ -15,6 +15,25 @@ bool uses_posterior(const ObjectiveConfig& c) {
   return c.bound != Bound::elbo || uses_kl_term(c) || c.dip_off_diagonal > 0 || c.dip_diagonal > 0;
 }
 
+// The bound of a hidden label is a sum over all of them, each with its own ELBO.
+void check_classifier(const ObjectiveConfig& c, const ModelConfig& model) {
+  if (!model.variational()) {
+    throw_error(ErrorCode::usage,
+                "model.classifier: a hidden label needs a bound on log p(x), and model.kind is a "
+                "plain autoencoder; use a VAE");
+  }
+  if (!c.is_elbo()) {
+    throw_error(ErrorCode::usage,
+                "model.classifier goes with the ELBO alone, which is summed over labels; leave out "
+                "train.objective.bound, free_bits, capacity_weight, dip_* and mmd");
+  }
+  if (model.likelihood == Likelihood::gaussian_optimal) {
+    throw_error(ErrorCode::usage,
+                "model.classifier weighs labels image by image, and the optimal variance is that "
+                "of all of them; use model.likelihood gaussian-learned");
+  }
+}
+
 void check_contractive(const ModelConfig& model) {
   if (model.conditional()) {
     refuse("contractive", "is for encoders that are told no label; leave out --condition");
@@ -40,25 +59,6 @@ void check_contractive(const ModelConfig& model) {
   }
 }
 
-// Of what is left the bound of a hidden label is a sum over all of them, each with its own ELBO.
-void check_classifier(const ObjectiveConfig& c, const ModelConfig& model) {
-  if (!model.variational()) {
-    throw_error(ErrorCode::usage,
-                "model.classifier: a hidden label needs a bound on log p(x), and model.kind is a "
-                "plain autoencoder; use a VAE");
-  }
-  if (!c.is_elbo()) {
-    throw_error(ErrorCode::usage,
-                "model.classifier goes with the ELBO alone, which is summed over labels; leave out "
-                "train.objective.bound, free_bits, capacity_weight, dip_* and mmd");
-  }
-  if (model.likelihood == Likelihood::gaussian_optimal) {
-    throw_error(ErrorCode::usage,
-                "model.classifier weighs labels image by image, and the optimal variance is that "
-                "of all of them; use model.likelihood gaussian-learned");
-  }
-}
-
 }  // namespace
 
 bool ObjectiveConfig::is_elbo() const {
@@ -66,8 +66,8 @@ bool ObjectiveConfig::is_elbo() const {
 }
 
 void check_objective(const TrainConfig& train, const ModelConfig& model, bool bf16) {
+  if (model.classifier) check_classifier(train.objective, model);
   const ObjectiveConfig& c = train.objective;
-  if (model.classifier) check_classifier(c, model);
   if (c.is_elbo()) return;
   const bool importance = c.bound == Bound::iwae || c.bound == Bound::dreg;
   if (bf16) {

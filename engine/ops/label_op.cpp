@@ -27,7 +27,7 @@ LabelBound<T> bound_of(const HiddenLabels& hidden, const Tensor& nll, const Tens
   args.nll = nll.as<T>();
   args.parts = nll.size() / std::max<int64_t>(kl.size(), 1);
   args.kl = kl.as<T>();
-  args.label_weight = label_weight;
+  args.label_weight = static_cast<T>(label_weight);
   args.loss = terms.loss.as<T>();
   args.mean_nll = terms.nll.as<T>();
   args.mean_kl = terms.kl.as<T>();

@@ -123,8 +123,9 @@ class LabelBoundTest : public DeviceTest {
     DeviceBuffer<int32_t> class_rows(device(), cells);
     label_weights<T>(exec(), {on.guess, recon_rows.data(), kl_rows.data(), class_rows.data()});
     DeviceBuffer<T> loss(device(), rows), mean_nll(device(), rows), mean_kl(device(), rows);
-    LabelBound<T> args{on.guess,       on.nll.data(), e.size.parts,    on.kl.data(),
-                       e.label_weight, loss.data(),   mean_nll.data(), mean_kl.data()};
+    LabelBound<T> args{
+        on.guess,    on.nll.data(),   e.size.parts,  on.kl.data(), static_cast<T>(e.label_weight),
+        loss.data(), mean_nll.data(), mean_kl.data()};
     label_bound<T>(exec(), args);
     const std::vector<T> old = random_values<T>(static_cast<int64_t>(cells), 5);
     DeviceBuffer<T> written(device(), old), added(device(), old);
@@ -176,8 +177,9 @@ TEST_P(LabelBoundTest, AScalarWeighsAllImages) {
   Example e({6, 3, 1}, true);
   OnDevice<float> on(device(), e);
   DeviceBuffer<float> loss(device(), 6), nll(device(), 6), kl(device(), 6), dlogits(device(), 18);
-  const LabelBound<float> args{on.guess,       on.nll.data(), 1,          on.kl.data(),
-                               e.label_weight, loss.data(),   nll.data(), kl.data()};
+  const LabelBound<float> args{
+      on.guess,    on.nll.data(), 1,        on.kl.data(), static_cast<float>(e.label_weight),
+      loss.data(), nll.data(),    kl.data()};
   label_bound<float>(exec(), args);
   label_bound_backward<float>(exec(), args, {on.scalars.data(), 0, 3.0f}, dlogits.data(),
                               GradMode::write);
@@ -191,8 +193,9 @@ TEST_P(LabelBoundTest, ALabelThatThereIsNotIsNotANumber) {
   e.label = {3, 2};
   OnDevice<float> on(device(), e);
   DeviceBuffer<float> loss(device(), 2), nll(device(), 2), kl(device(), 2), dlogits(device(), 6);
-  const LabelBound<float> args{on.guess,       on.nll.data(), 1,          on.kl.data(),
-                               e.label_weight, loss.data(),   nll.data(), kl.data()};
+  const LabelBound<float> args{
+      on.guess,    on.nll.data(), 1,        on.kl.data(), static_cast<float>(e.label_weight),
+      loss.data(), nll.data(),    kl.data()};
   label_bound<float>(exec(), args);
   label_bound_backward<float>(exec(), args, {on.scalars.data(), 0, 1.0f}, dlogits.data(),
                               GradMode::write);
