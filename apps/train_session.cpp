@@ -205,7 +205,8 @@ void TrainSession::on_report(const StepReport& report) {
                                  {"beta", report.kl_weight},
                                  {"grad_norm", report.grad_norm},
                                  {"img_per_s", progress_.images_per_s()}});
-  if (trainer_->model().variational()) watch_latent(report);
+  const Autoencoder& model = trainer_->model();
+  if (model.variational() && !model.has_learned_prior()) watch_latent(report);
 }
 
 // A latent collapses early or not at all.

@@ -9,6 +9,7 @@
 //             encoder.0, ..., decoder.0, ...                              no latent heads: autoencoder
 //             classifier.0, ...                                           besides, where labels are
 //             guessed
+//           pseudo_inputs [K, channels, height, width], of a VampPrior
 //           log_variance [1] or running_variance [1], of a likelihood that has one
 //           Convolutional networks take their layers from the configuration (models/audit_layers.h).
 // Shapes    images [N, height * width * channels] in this order, latents [N, latent_dim], row-major
@@ -59,6 +60,10 @@ class AuditNet {
   bool classifies() const { return !classifier_.empty(); }
   AuditLabels classify(const AuditRows& images) const;
 
+  // log p(z) + D/2 log 2 pi in nats, of one latent: N(0, I), or with pseudo-inputs u_1, ..., u_K (a
+  // VampPrior) (1/K) sum_k q(z | sigmoid(u_k)).
+  double log_prior(const double* z) const;
+  bool has_learned_prior() const { return !prior_.mean.empty(); }
   // What the likelihood takes (models/audit_likelihood.h): [N, image_size * outputs].
   AuditRows decode(const AuditRows& latents, const AuditLabels& labels = {}) const;
 
@@ -71,6 +76,8 @@ class AuditNet {
   void check_chain(const std::string& file_name) const;
   void check_classifier(const std::string& file_name) const;
 
+  void read_pseudo_inputs(AuditReader& reader);
+  AuditPosterior posterior_of(const AuditRows& seen) const;
   AuditRows labelled(const AuditRows& rows, int64_t copies, const AuditLabels& labels) const;
   int64_t label_values() const { return classes_ * label_pixels_; }
 
@@ -83,6 +90,9 @@ class AuditNet {
   AuditPicture image_,
       output_;  // pictures of several channels come and go in another order than the file's
   std::vector<AuditLayer> encoder_, decoder_;
+  std::vector<int64_t> pseudo_shape_;  // empty: the prior is N(0, I)
+  AuditRows pseudo_inputs_;
+  AuditPosterior prior_;      // its components
   AuditLayer mean_, logvar_;  // heads on top of encoder_
   std::vector<AuditLayer> classifier_;
 };

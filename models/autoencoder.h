@@ -67,6 +67,13 @@ class Autoencoder {
   };
   MovingCode encode_moving(Tape& tape, const Tensor& x, const NoiseSource& tangent) const;
 
+  // Of a VampPrior: [mu | logvar] of its components, the posteriors of the pseudo-inputs
+  // sigmoid(pseudo_inputs), [K, 2 latent].
+  bool has_learned_prior() const { return pseudo_inputs_ >= 0; }
+  Tensor prior_components(Tape& tape) const;
+  // log p(z) in nats, [B].
+  Tensor log_prior(Tape& tape, const Tensor& z) const;
+
   // x -> a sample of the posterior, its KL, and y, what the decoder's first layer makes of the sample.
   LatentBlock sample(Tape& tape, const Tensor& x, const NoiseSource& noise,
                      const RowWeight& kl_weight, const Tensor& label = {}) const;
@@ -95,8 +102,9 @@ class Autoencoder {
   std::unique_ptr<Network> encoder_, decoder_;
   std::unique_ptr<Network> classifier_;  // null: none
   std::unique_ptr<PixelLikelihood> likelihood_;
-  LayerState features_;      // what the encoder ends with
-  LayerWeights heads_;       // variational: mu and logvar
+  LayerState features_;  // what the encoder ends with
+  LayerWeights heads_;   // variational: mu and logvar
+  ParamStore::Id pseudo_inputs_ = -1;
   std::string block_label_;  // of the heads and the decoder's first layer as one op
 };
 
