@@ -99,7 +99,7 @@ struct ObjectiveConfig {
   float l1 = 0.0f;                        // of the code
   float sparsity = 0.0f;                  // KL of mean activations from sparsity_target
   float sparsity_target = 0.05f;
-  float contractive = 0.0f;     // of the squared norm of d code / d x
+  float contractive = 0.0f;      // of the squared norm of d code / d x
   float classification = 10.0f;  // with model.classifier: of the known labels' mean cross-entropy
 
   bool is_elbo() const;  // nothing but the two terms of the ELBO, however weighted
