@@ -71,6 +71,11 @@ std::vector<ConfigKey> data_keys() {
           ELBO_MEMBER(data.leave_out),
           {kData, "training: no images with this label, to score them as outliers; -1: all"}, -1,
           255),
+      number_key(
+          ELBO_MEMBER(data.labelled),
+          {kData, "training: labels are known of so many images, or of this share; 0: of all",
+           "--labelled"},
+          {0, 1e12}),
       switch_key(ELBO_MEMBER(data.flip), {kData, "training: mirror half of the images"}),
       switch_key(ELBO_MEMBER(data.dequantise),
                  {kData, "add noise below one grey level, for a Gaussian likelihood"}),
@@ -117,6 +122,8 @@ std::vector<ConfigKey> model_keys() {
                  Choices<Condition>{{"none", Condition::none}, {"label", Condition::label}}),
       integer_key(ELBO_MEMBER(model.classes),
                   {kModel, "condition label: how many there are; 0: as the data has"}, 0, 256),
+      switch_key(ELBO_MEMBER(model.classifier),
+                 {kModel, "condition label: learn to guess labels too; --labelled switches it on"}),
       choice_key(ELBO_MEMBER(model.likelihood),
                  {kModel, "of pixels given a latent (docs/models.md)"}, likelihood_choices()),
       number_key(ELBO_MEMBER(model.log_variance),
@@ -204,6 +211,8 @@ std::vector<ConfigKey> objective_keys() {
                  {kTraining, "mean activity of a sparse code"}, {1e-6, 1, true}),
       number_key(ELBO_MEMBER(train.objective.contractive),
                  {kTraining, "plain autoencoder: weight of the code's squared Jacobian"}, weight),
+      number_key(ELBO_MEMBER(train.objective.classification),
+                 {kTraining, "classifier: weight of the known labels' mean cross-entropy"}, weight),
   };
 }
 

@@ -1,6 +1,7 @@
 #include <cstdio>
 
 #include "apps/audit_subject.h"
+#include "apps/conditional_probe.h"
 #include "apps/evaluate_report.h"
 #include "apps/representation.h"
 #include "apps/subcommands.h"
@@ -11,6 +12,7 @@ namespace {
 
 constexpr int64_t kMostThreads = 1024;
 constexpr int64_t kMostSamples = 100'000'000;  // of the importance-sampled bound
+constexpr int64_t kMostPictures = 1 << 20;     // of one label
 
 constexpr int64_t kProbedImages = 10000;  // of each split: enough for a per cent or so
 
@@ -22,6 +24,16 @@ std::string representation_text(const Arguments& arguments, Log& log) {
   TrainedRun run(arguments, log);
   const RepresentationReport report = representation(run, arguments.text("--data"), most, log);
   return arguments.has("--json") ? representation_json(report) : representation_table(report);
+}
+
+// Through the engine too.
+std::string conditional_text(const Arguments& arguments, Log& log) {
+  const int64_t count = arguments.integer("--conditional-samples", 0, 1, kMostPictures);
+  const auto seed = static_cast<uint64_t>(arguments.integer("--seed", 1, 0, INT64_MAX));
+  TrainedRun run(arguments, log);
+  const ConditionalProbeReport report =
+      conditional_probe(run, arguments.text("--data"), count, seed, log);
+  return arguments.has("--json") ? conditional_probe_json(report) : conditional_probe_table(report);
 }
 
 // Puts one more member into an object that ends with "}\n".
@@ -56,6 +68,8 @@ CommandLine evaluate_command_line() {
       {"--representation", 0, Takes::maybe_value, "N", figures,
        "also what codes are worth: probes, PCA, moments; with up to N images of each split "
        "(10000)"},
+      {"--conditional-samples", 0, Takes::one_value, "N", figures,
+       "also draw N images per label: how many a probe trained on real images tells right"},
       {"--seed", 's', Takes::one_value, "N", figures, "of the noise", "1", ""},
       {"--json", 0, Takes::nothing, "", figures, "one JSON object in place of the table", "", ""},
       {"--threads", 0, Takes::one_value, "N", figures, "CPU threads; 0: as many as are allowed",
@@ -72,8 +86,9 @@ CommandLine evaluate_command_line() {
 }
 
 int evaluate(const Arguments& arguments) {
-  if (arguments.has("--representation") && !arguments.has("--run")) {
-    throw Error(ErrorCode::usage, "--representation needs a run with its data: give --run DIR");
+  for (const std::string flag : {"--representation", "--conditional-samples"}) {
+    if (!arguments.has(flag) || arguments.has("--run")) continue;
+    throw_error(ErrorCode::usage, flag, " needs a run with its data: give --run DIR");
   }
   AuditSubject about;
   about.options.nll_samples = arguments.integer("--nll-samples", 0, 0, kMostSamples);
@@ -93,6 +108,10 @@ int evaluate(const Arguments& arguments) {
   if (arguments.has("--representation")) {
     const std::string more = representation_text(arguments, log);
     text = json ? with_member(text, "representation", more) : text + more;
+  }
+  if (arguments.has("--conditional-samples")) {
+    const std::string more = conditional_text(arguments, log);
+    text = json ? with_member(text, "conditional_samples", more) : text + more;
   }
   std::fwrite(text.data(), 1, text.size(), stdout);
   return 0;

@@ -102,6 +102,9 @@ std::string audit_table(const AuditReport& report, const AuditSubject& subject) 
   if (report.iou) {
     text += row("IoU", fixed_text(*report.iou, 4), "of reconstructions at threshold 1/2");
   }
+  if (report.accuracy) {
+    text += row("accuracy", fixed_text(100 * *report.accuracy, 2), "% of images get their label");
+  }
   if (report.active_units) {
     text += row("active units", std::to_string(*report.active_units),
                 "of " + std::to_string(report.latent_dim) + "; variance of the mean over " +
@@ -129,6 +132,7 @@ std::string audit_json(const AuditReport& report, const AuditSubject& subject) {
   add("nll_samples", std::to_string(subject.options.nll_samples));
   add("entropy_floor_nats", json_number(report.entropy_floor_nats));
   add("iou", json_number(report.iou));
+  add("accuracy", json_number(report.accuracy));
   std::string latents;
   for (const double kl : report.kl_per_latent) {
     latents += (latents.empty() ? "" : ", ") + json_number(kl);

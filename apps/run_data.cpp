@@ -7,6 +7,7 @@
 
 #include "kernels/sprites.h"
 #include "models/corruption_text.h"
+#include "models/labelled_subset.h"
 
 namespace elbo {
 namespace {
@@ -197,6 +198,22 @@ void settle_classes(ModelConfig& model, const RunData& data, const DataConfig& c
     throw_error(ErrorCode::data, config.path, ": found label ", most - 1, ", expected 0 to ",
                 model.classes - 1, " as model.classes is ", model.classes);
   }
+}
+
+void hide_labels(Context& context, RunConfig& config, RunData& data) {
+  if (config.data.labelled == 0) return;
+  if (!config.model.conditional()) {
+    throw_error(ErrorCode::usage, "data.labelled is ", config.data.labelled,
+                ", and model.condition is \"none\": the model is told no labels; add --condition "
+                "label");
+  }
+  config.model.classifier = true;
+  const int64_t images = data.train.count();
+  const int64_t count = labelled_count(config.data.labelled, images);
+  if (count == images) return;
+  std::vector<uint8_t> labels;
+  for (int64_t i = 0; i < images; ++i) labels.push_back(data.train.label_of(i));
+  data.train.show_labels(context, choose_labelled(labels, count, config.train.seed));
 }
 
 ImageData open_test_data(Context& context, Fs& fs, const DataConfig& config, Log& log) {

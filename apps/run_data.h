@@ -26,6 +26,10 @@ RunData open_run_data(Context& context, Fs& fs, const DataConfig& config, Log& l
 // Throws ErrorCode::data if the images have no labels, or more.
 void settle_classes(ModelConfig& model, const RunData& data, const DataConfig& config);
 
+// Hides the labels of all training images but those that data.labelled leaves, chosen by the run's
+// seed, and gives the model the classifier that they need.
+void hide_labels(Context& context, RunConfig& config, RunData& data);
+
 // The test split alone.
 ImageData open_test_data(Context& context, Fs& fs, const DataConfig& config, Log& log);
 

@@ -20,6 +20,13 @@ Arguments arguments_of_other(const Arguments& arguments) {
   return other;
 }
 
+// The label goes to both runs, as far as they know labels.
+void tell_label(TrainedRun& run, const Arguments& arguments) {
+  if (!arguments.has("--label") || !run.model().conditional()) return;
+  const int64_t last = run.model().config().classes - 1;
+  run.inference().set_label(static_cast<uint8_t>(arguments.integer("--label", 0, 0, last)));
+}
+
 // How many rows a grid of labels has; 0: none is asked for.
 int64_t label_rows(const TrainedRun& run, const Arguments& arguments) {
   if (!arguments.has("--label-grid")) return 0;
@@ -102,6 +109,7 @@ int sample(const Arguments& arguments) {
   }
   TrainedRun other(arguments_of_other(arguments), log);
   check_image_shape(other.image(), run.image(), other.directory());
+  tell_label(other, arguments);
   if (arguments.has("--draw-pixels")) other.inference().draw_pixels(seed);
   const auto others = draw_latents(other, arguments, count, seed, temperature, log);
   file.write(paired_grid(pictures,

@@ -74,14 +74,15 @@ void print_layers(const Autoencoder& model) {
   print_network(model.encoder());
   const int64_t learned = model.config().likelihood == Likelihood::gaussian_learned ? 1 : 0;
   int64_t rest = model.params().count() - learned;
-  for (const Network* network : {&model.encoder(), &model.decoder()}) {
-    for (size_t i = 0; i < network->size(); ++i) rest -= network->parameters(i);
+  for (const Network* network : {&model.encoder(), &model.decoder(), model.classifier()}) {
+    for (size_t i = 0; network && i < network->size(); ++i) rest -= network->parameters(i);
   }
   if (model.variational()) {
     print_row("mu, logvar", fmt::format("linear {} twice", model.latent_dim()),
               fmt::format("2 x {}", model.latent_dim()), rest);
   }
   print_network(model.decoder());
+  if (model.classifies()) print_network(*model.classifier());
   if (learned > 0) print_row("log_variance", "of all pixels", "", learned);
   std::printf("parameters: %s\n", fmt::format("{}", model.params().count()).c_str());
 }

@@ -43,14 +43,19 @@ std::string data_name(const DataConfig& config) {
 
 std::string data_text(const RunData& data, const DataConfig& config) {
   const ImageShape& shape = data.train.shape();
-  return fmt::format("data: {} training and {} test images of {} x {} x {}, {}", data.train.count(),
-                     data.test.count(), shape.channels, shape.height, shape.width,
-                     data_name(config));
+  std::string text =
+      fmt::format("data: {} training and {} test images of {} x {} x {}, {}", data.train.count(),
+                  data.test.count(), shape.channels, shape.height, shape.width, data_name(config));
+  if (data.train.labelled() < data.train.count())
+    text += fmt::format("; labels of {} are known", data.train.labelled());
+  return text;
 }
 
-// What only the data can say becomes part of the configuration.
-const RunConfig& settled(RunConfig& config, const RunData& data) {
+// What only the data can say becomes part of the configuration, and what the configuration hides is
+// hidden.
+const RunConfig& settled(Context& context, RunConfig& config, RunData& data) {
   settle_classes(config.model, data, config.data);
+  hide_labels(context, config, data);
   return config;
 }
 
@@ -64,7 +69,7 @@ TrainSession::TrainSession(Fs& fs, PlannedRun plan, bool overwrite, bool quiet)
       device_(open_device(plan_.device, plan_.threads, log_)),
       context_(std::make_unique<Context>(device_)),
       data_(open_run_data(*context_, fs, config_.data, log_)),
-      trainer_(std::make_unique<Trainer>(*context_, settled(plan_.merged.config, data_),
+      trainer_(std::make_unique<Trainer>(*context_, settled(*context_, plan_.merged.config, data_),
                                          data_.train, &data_.test)),
       inference_(std::make_unique<Inference>(*context_, trainer_->model())),
       directory_(fs, run_directory(config_), directory_mode(plan_, overwrite)),
@@ -245,6 +250,12 @@ void TrainSession::on_epoch_end(const EpochReport& report) {
     if (bits && model.variational()) {
       fields.push_back({"test_bits_per_dim", *bits});
       text += fmt::format(", {:.4f} bits per dim", *bits);
+    }
+    if (model.classifies()) {
+      const double accuracy = classification_accuracy(*inference_, data_.test,
+                                                      config_.data.binarise, config_.train.seed);
+      fields.push_back({"test_accuracy", accuracy});
+      text += fmt::format(", {:.2f} % classified", 100 * accuracy);
     }
     if (report.is_best) text += ", best";
   }

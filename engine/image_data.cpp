@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/error.h"
+#include "kernels/pick_labels.h"
 #include "kernels/sprites.h"
 
 namespace elbo {
@@ -37,6 +38,22 @@ uint8_t ImageData::label_of(int64_t image) const {
   if (is_sprites())
     return static_cast<uint8_t>(sprite_factors(sprite_of_item(0, sprite_offset_ + image)).shape);
   return labels_.at(static_cast<size_t>(image));
+}
+
+void ImageData::show_labels(Context& context, std::span<const uint8_t> shown) {
+  ELBO_CHECK(std::ssize(shown) == count_ && classes() > 0, "show_labels: ", shown.size(),
+             " flags for ", count_, " images with ", classes(), " classes");
+  // The index that a batch says of a sprite is its own, not that of its place in the set.
+  std::vector<int32_t> table(static_cast<size_t>(is_sprites() ? kSpriteCount : count_), -1);
+  labelled_ = 0;
+  for (int64_t i = 0; i < count_; ++i) {
+    if (shown[static_cast<size_t>(i)] == 0) continue;
+    const int64_t at = is_sprites() ? sprite_of_item(0, sprite_offset_ + i) : i;
+    table[static_cast<size_t>(at)] = label_of(i);
+    ++labelled_;
+  }
+  label_table_ = DeviceBlock(context, table.size() * sizeof(int32_t), Role::data);
+  context.upload(label_table_.data(), table.data(), label_table_.bytes());
 }
 
 ImageData ImageData::sprites(int resolution, int64_t count, int64_t offset,
@@ -95,6 +112,15 @@ void ImageData::launch_gather(Tape& tape, const BatchOrder& order, Binarise bina
   });
 }
 
+Tensor ImageData::shown_labels(Tape& tape, const Tensor& sample) const {
+  const Tensor label = tape.new_buffer(sample.shape, DType::i32);
+  tape.op("pick_labels", {sample}, {label}, [&](const Exec& exec) {
+    pick_labels(exec, sample.size(), sample.as<int32_t>(), label_table_.as<int32_t>(),
+                label.as<int32_t>());
+  });
+  return label;
+}
+
 // What the chain makes of a batch, in the type of the model's input.
 Tensor ImageData::corrupted(Tape& tape, const BatchOrder& order, const Gathered& batch,
                             DType type) const {
@@ -139,9 +165,11 @@ ImageBatch ImageData::gather(Tape& tape, BatchOrder order, int64_t batch, Binari
   Gathered to;
   to.x = tape.new_buffer({batch, shape_.size()}, DType::f32);
   if (rounds && !corrupts) to.rounded = tape.new_buffer(to.x.shape, input);
-  if (corrupts) to.sample = tape.new_buffer({batch}, DType::i32);
-  if (with_labels) to.label = tape.new_buffer({batch}, DType::i32);
+  const bool hides = with_labels && label_table_.bytes() > 0;
+  if (corrupts || hides) to.sample = tape.new_buffer({batch}, DType::i32);
+  if (with_labels && !hides) to.label = tape.new_buffer({batch}, DType::i32);
   launch_gather(tape, order, binarise, to);
+  if (hides) to.label = shown_labels(tape, to.sample);
   if (corrupts) return {corrupted(tape, order, to, input), to.x, to.label};
   return {rounds ? to.rounded : to.x, to.x, to.label};
 }

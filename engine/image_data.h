@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "engine/context.h"
@@ -67,15 +68,23 @@ class ImageData {
   int64_t classes() const;
   uint8_t label_of(int64_t image) const;
 
+  // From now on batches tell the labels of these images alone, `shown` being one flag for each, and
+  // -1 of the others. classes() and label_of() still know all.
+  void show_labels(Context& context, std::span<const uint8_t> shown);
+  int64_t labelled() const { return label_table_.bytes() > 0 ? labelled_ : count_; }
+
  private:
   struct Gathered {
     Tensor x, rounded, sample, label;
   };
   void launch_gather(Tape& tape, const BatchOrder& order, Binarise binarise,
                      const Gathered& to) const;
+  Tensor shown_labels(Tape& tape, const Tensor& sample) const;
   Tensor corrupted(Tape& tape, const BatchOrder& order, const Gathered& batch, DType type) const;
 
   DeviceBlock pixels_, device_labels_;
+  DeviceBlock label_table_;  // int32 by index of the sample, where some are hidden
+  int64_t labelled_ = 0;
   std::vector<uint8_t> labels_;
   int64_t count_ = 0;
   ImageShape shape_;

@@ -47,6 +47,7 @@ enum class NoisePurpose : uint32_t {
   tangent = 19,     // directions in which a derivative is taken
   pixels = 20,      // pictures drawn from a decoder's distribution
   permute = 21,     // orders that a discriminator's latents are shuffled in, by dimension
+  labelled = 40,    // which images of a class have their label known
   // As corrupt, of images that are not trained on: always the same.
   corrupt_fixed = 24,
 };

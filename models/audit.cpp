@@ -66,6 +66,7 @@ class Auditor {
     iou_.resize(images);
     kl_.resize(images);
     nll_.resize(images);
+    guessed_.resize(images);
     mean_.resize(images * net.latent_dim());
     kl_latent_.resize(images * net.latent_dim());
   }
@@ -95,6 +96,7 @@ class Auditor {
   const AuditData& data_;
   const AuditOptions& options_;
   std::vector<double> recon_, entropy_, iou_, kl_, nll_;  // per image
+  std::vector<double> guessed_;                           // 1: its own label is the likeliest
   std::vector<double> mean_, kl_latent_;                  // [images, latent_dim]
 };
 
@@ -145,8 +147,9 @@ void Auditor::audit_batch(int64_t first, int64_t count) {
   const int64_t outputs = size * audit_outputs(likelihood_.kind);
   const AuditRows x = data_.images(first, count, options_.seed);
   const AuditLabels labels = data_.labels(first, count);
-  const AuditPosterior posterior =
-      net_.encode(audit_corrupted(options_.damage, x, first, options_.seed), labels);
+  const AuditRows seen = audit_corrupted(options_.damage, x, first, options_.seed);
+  const AuditPosterior posterior = net_.encode(seen, labels);
+  const AuditLabels guesses = net_.classifies() ? net_.classify(seen) : AuditLabels{};
   const AuditRows z = sample(posterior, first, count);
   const AuditRows output = net_.decode(z, labels);
   const AuditRows at_mean = binary() ? net_.decode(posterior.mean, labels) : AuditRows{};
@@ -156,6 +159,7 @@ void Auditor::audit_batch(int64_t first, int64_t count) {
     const double* target = x.data() + i * size;
     recon_[first + i] = nll(target, output.data() + i * outputs);
     entropy_[first + i] = binary_entropy(size, target);
+    if (!guesses.empty()) guessed_[first + i] = guesses[i] == labels[i];
     if (binary()) {
       iou_[first + i] = intersection_over_union(
           target, audit_means(likelihood_, size, net_.channels(), at_mean.data() + i * outputs));
@@ -246,6 +250,7 @@ AuditReport Auditor::summarise() const {
   }
   report.recon_nats = mean_of(recon_);
   if (binary()) report.iou = mean_of(iou_);
+  if (net_.classifies()) report.accuracy = mean_of(guessed_);
   if (data_.variant() == DataVariant::grey && bernoulli())
     report.entropy_floor_nats = mean_of(entropy_);
   if (!net_.variational()) return report;

@@ -11,6 +11,7 @@
 //   active   = latents whose posterior mean varies over the images: variance > 0.01 (ibid., 5.2)
 //   bits     = -ELBO / (D log 2) of discrete data, and 8 more for a density of dequantised bytes
 //   entropy  = sum_d H(x_d) of grey targets: what the Bernoulli cross-entropy cannot go below
+//   accuracy = share of images whose own label is the likeliest of q(y|x), of models that guess it
 //   iou      = |x and r| / |x or r|, r the reconstruction from the posterior mean, cut at 1/2
 //
 // Numerics  sums over images run in their order: results do not depend on the number of threads
@@ -56,6 +57,7 @@ struct AuditReport {
   std::optional<double> bits_per_dim;  // of -ELBO; where there are bits of discrete data
   std::optional<double> entropy_floor_nats;
   std::optional<double> iou;
+  std::optional<double> accuracy;  // of the classifier
   std::optional<int64_t> active_units;
   std::vector<double> kl_per_latent;
   std::vector<AuditImage> per_image;

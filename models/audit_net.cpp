@@ -137,6 +137,7 @@ AuditNet::AuditNet(const SafetensorsView& weights, const std::string& file_name,
   if (!encoder_.empty()) image_.width = encoder_.front().in;
   output_ = image_;
   output_.channels = decoder_.back().out / image_.size();
+  check_classifier(file_name);
 }
 
 AuditNet::AuditNet(const SafetensorsView& weights, const std::string& file_name,
@@ -160,6 +161,7 @@ AuditNet::AuditNet(const SafetensorsView& weights, const std::string& file_name,
     throw_error(ErrorCode::data, file_name, ": the network is for images of ",
                 decoder_.back().out / outputs(), " values, but its run has ", image.size());
   }
+  check_classifier(file_name);
   if (!pseudo_inputs_.empty()) prior_ = posterior_of(pseudo_inputs_);
 }
 
@@ -181,6 +183,7 @@ void AuditNet::read_mlp(const SafetensorsView& weights, const std::string& file_
     }
     decoder_ = reader.sequence("decoder", activation, false);
   }
+  classifier_ = reader.sequence("classifier", activation, false);
   read_likelihood(reader, file_name);
   read_pseudo_inputs(reader);
   reader.refuse_the_rest();
@@ -202,6 +205,12 @@ void AuditNet::read_convolutional(const SafetensorsView& weights, const std::str
   }
   ImageSize seen = image;
   seen.channels += classes_;
+  if (config.classifier) {
+    std::vector<std::string> guess = config.encoder;
+    guess.push_back(concat("linear ", classes_));
+    classifier_ =
+        ConvolutionalReader(reader, "classifier").read(plan_encoder(parse_layers(guess), image));
+  }
   const auto encoder = plan_encoder(parse_layers(layers), seen);
   encoder_ = ConvolutionalReader(reader, "encoder").read(encoder);
   if (variational_) {
@@ -262,6 +271,25 @@ void AuditNet::check_chain(const std::string& file_name) const {
                 ": the layers do not fit together; each must take what the one before it gives, "
                 "and the last give what the first takes");
   }
+}
+
+void AuditNet::check_classifier(const std::string& file_name) const {
+  if (!classifies()) return;
+  bool fits = classifier_.front().in == image_size() && classifier_.back().out == classes_;
+  for (size_t i = 1; i < classifier_.size(); ++i)
+    fits = fits && classifier_[i].in == classifier_[i - 1].out;
+  if (!fits) {
+    throw_error(ErrorCode::data, file_name, ": the layers of the classifier do not lead from ",
+                image_size(), " values to ", classes_, " classes");
+  }
+}
+
+AuditLabels AuditNet::classify(const AuditRows& images) const {
+  const AuditRows logits = audit_run(classifier_, reordered(images, image_, true));
+  AuditLabels labels;
+  for (auto row = logits.begin(); row != logits.end(); row += classes_)
+    labels.push_back(static_cast<uint8_t>(std::max_element(row, row + classes_) - row));
+  return labels;
 }
 
 // Every row with its label, one-hot, behind it; every class `copies` times.

@@ -7,6 +7,8 @@
 //             fc1, fc21, fc22, fc3, fc4                                   one hidden layer
 //             encoder.0, encoder.2, ..., fc_mu, fc_logvar, decoder.0, ... any other depth
 //             encoder.0, ..., decoder.0, ...                              no latent heads: autoencoder
+//             classifier.0, ...                                           besides, where labels are
+//             guessed
 //           pseudo_inputs [K, channels, height, width], of a VampPrior
 //           log_variance [1] or running_variance [1], of a likelihood that has one
 //           Convolutional networks take their layers from the configuration (models/audit_layers.h).
@@ -54,6 +56,10 @@ class AuditNet {
   int64_t classes() const { return classes_; }
 
   AuditPosterior encode(const AuditRows& images, const AuditLabels& labels = {}) const;
+  // The likeliest labels by q(y | x), of a network that has one.
+  bool classifies() const { return !classifier_.empty(); }
+  AuditLabels classify(const AuditRows& images) const;
+
   // log p(z) + D/2 log 2 pi in nats, of one latent: N(0, I), or with pseudo-inputs u_1, ..., u_K (a
   // VampPrior) (1/K) sum_k q(z | sigmoid(u_k)).
   double log_prior(const double* z) const;
@@ -68,6 +74,7 @@ class AuditNet {
                           const ModelConfig& config, const ImageSize& image);
   void read_likelihood(AuditReader& reader, const std::string& file_name);
   void check_chain(const std::string& file_name) const;
+  void check_classifier(const std::string& file_name) const;
 
   void read_pseudo_inputs(AuditReader& reader);
   AuditPosterior posterior_of(const AuditRows& seen) const;
@@ -87,6 +94,7 @@ class AuditNet {
   AuditRows pseudo_inputs_;
   AuditPosterior prior_;      // its components
   AuditLayer mean_, logvar_;  // heads on top of encoder_
+  std::vector<AuditLayer> classifier_;
 };
 
 }  // namespace elbo

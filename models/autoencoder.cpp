@@ -54,6 +54,11 @@ void check_config(const ModelConfig& config) {
                 "model.condition is \"label\" and the latent is a picture; labels go with latents "
                 "that are vectors: set model.latent_channels to 0");
   }
+  if (config.classifier && !config.conditional()) {
+    throw_error(ErrorCode::usage,
+                "model.classifier guesses the label that a conditional model is told; add "
+                "--condition label");
+  }
   if (!config.convolutional()) {
     for (int64_t width : config.hidden) {
       if (width < 1) {
@@ -93,6 +98,7 @@ Autoencoder::Autoencoder(ParamStore& params, const ModelConfig& config, const Im
   check_config(config);
   const bool classic = config.kind == ModelKind::mlp_vae && config.hidden.size() == 1;
   Layers layers = layers_of(config);
+  std::vector<LayerSpec> classifier = layers.encoder;
   if (!variational() && !latent_is_picture()) {
     layers.encoder.push_back(linear_layer(config.latent_dim, config.code_activation));
   }
@@ -117,6 +123,11 @@ Autoencoder::Autoencoder(ParamStore& params, const ModelConfig& config, const Im
   decoder_ = std::make_unique<Network>(
       params, plan_decoder(layers.decoder, decoded, picture, likelihood_->output()), "decoder",
       config.init, classic ? Names{"fc3", "fc4"} : Names{});
+  if (config.classifier) {
+    classifier.push_back(linear_layer(config.classes, Activation::identity));
+    classifier_ = std::make_unique<Network>(params, plan_encoder(classifier, image), "classifier",
+                                            config.init);
+  }
   if (config.prior == Prior::vamp) {
     const int64_t count = config.pseudo_inputs, pixels = image.height * image.width;
     FileLayout file;
@@ -164,6 +175,11 @@ Tensor Autoencoder::features(Tape& tape, const Tensor& x, const Tensor& label) c
 Tensor Autoencoder::encode(Tape& tape, const Tensor& x, const Tensor& label) const {
   const Tensor encoded = features(tape, x, label);
   return variational() ? heads(tape, encoded) : encoded;
+}
+
+Tensor Autoencoder::classify(Tape& tape, const Tensor& x) const {
+  ELBO_CHECK(classifies(), "classify: the model has no classifier");
+  return classifier_->run(tape, x);
 }
 
 Autoencoder::MovingCode Autoencoder::encode_moving(Tape& tape, const Tensor& x,

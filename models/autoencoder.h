@@ -4,7 +4,9 @@
 //   one hidden layer   fc1, fc21 (mu), fc22 (logvar), fc3, fc4: the names of pytorch/examples' VAE
 //   otherwise          encoder.0, encoder.2, ... (as nn.Sequential counts, activations between),
 //                      fc_mu, fc_logvar, decoder.0, decoder.2, ...
-// A plain autoencoder has encoder.* up to and including the code, and no fc_mu, fc_logvar.
+// A plain autoencoder has encoder.* up to and including the code, and no fc_mu, fc_logvar. A
+// classifier has classifier.0, classifier.2, ...: layers like the encoder's, and one more to the
+// classes.
 #pragma once
 
 #include <cstdint>
@@ -45,6 +47,11 @@ class Autoencoder {
   // Encoder and decoder are told a label, int32 [B]: the encoder as one-hot planes beside the image's
   // channels (an MLP: as values beside the pixels'), the decoder as values beside the latent's.
   bool conditional() const { return config_.conditional(); }
+
+  // Whether there is a classifier, and its logits of x [B, image_size]: [B, classes].
+  bool classifies() const { return classifier_ != nullptr; }
+  Tensor classify(Tape& tape, const Tensor& x) const;
+  const Network* classifier() const { return classifier_.get(); }
 
   // `label` in what follows is that of a conditional model, and no tensor for others. Latents may be
   // several in a row for each label.
@@ -93,6 +100,7 @@ class Autoencoder {
   ModelConfig config_;
   ImageSize image_;
   std::unique_ptr<Network> encoder_, decoder_;
+  std::unique_ptr<Network> classifier_;  // null: none
   std::unique_ptr<PixelLikelihood> likelihood_;
   LayerState features_;  // what the encoder ends with
   LayerWeights heads_;   // variational: mu and logvar

@@ -48,6 +48,9 @@ struct ModelConfig {
 
   Condition condition = Condition::none;
   int64_t classes = 0;  // labels 0 to below; 0: as many as the data has
+  // Beside a conditional model a network that guesses the label, q(y | x): images may then hide
+  // theirs.
+  bool classifier = false;
 
   bool conditional() const { return condition != Condition::none; }
   bool variational() const { return kind == ModelKind::mlp_vae || kind == ModelKind::conv_vae; }
@@ -70,11 +73,13 @@ struct DataConfig {
   double test_fraction = 0.1;          // held out where a set has no test images
   Binarise binarise = Binarise::none;  // grey, threshold or dynamic
   int64_t leave_out = -1;              // training: no images with this label; -1: all
-  bool flip = false;                   // training: mirror half of the images
-  bool dequantise = false;             // add noise between byte values
-  std::string corrupt;                 // the model's input, as models/corruption_text.h says
-  int resolution = 32;                 // sprites: images are resolution x resolution
-  int64_t train_samples = 0;           // 0: all there are; sprites: how many of the 737,280
+  // Training: labels are known of so many images, or if at most 1 of this share; 0: of all.
+  double labelled = 0;
+  bool flip = false;          // training: mirror half of the images
+  bool dequantise = false;    // add noise between byte values
+  std::string corrupt;        // the model's input, as models/corruption_text.h says
+  int resolution = 32;        // sprites: images are resolution x resolution
+  int64_t train_samples = 0;  // 0: all there are; sprites: how many of the 737,280
   int64_t test_samples = 0;
   int64_t device_mb = 0;  // CUDA: larger sets stay in host memory; 0: half of what is free
 };
@@ -102,7 +107,8 @@ struct ObjectiveConfig {
   float l1 = 0.0f;                                                     // of the code
   float sparsity = 0.0f;  // KL of mean activations from sparsity_target
   float sparsity_target = 0.05f;
-  float contractive = 0.0f;  // of the squared norm of d code / d x
+  float contractive = 0.0f;      // of the squared norm of d code / d x
+  float classification = 10.0f;  // with model.classifier: of the known labels' mean cross-entropy
 
   bool is_elbo() const;  // nothing but the two terms of the ELBO, however weighted
 };

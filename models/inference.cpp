@@ -15,7 +15,7 @@ namespace {
 constexpr int64_t kBatch = 256;
 
 // Kinds of work that one tape alternates between; part of its signatures.
-enum Kind : uint64_t { kEncode, kDecode, kImages, kInputs, kPrior, kKinds };
+enum Kind : uint64_t { kEncode, kDecode, kClassify, kImages, kInputs, kPrior, kKinds };
 
 uint64_t signature(int64_t batch, uint64_t kind) {
   return static_cast<uint64_t>(batch) * kKinds + kind;
@@ -44,8 +44,9 @@ std::vector<float> Inference::in_batches(const std::vector<float>& input, int64_
   ELBO_CHECK(input.size() % static_cast<size_t>(in_size) == 0, "an array of ", input.size(),
              " values does not divide into rows of ", in_size);
   const int64_t rows = static_cast<int64_t>(input.size()) / in_size;
-  const bool told = model_.conditional();
-  const std::vector<int32_t> told_labels = checked_labels(labels, rows);
+  const bool told = model_.conditional() && kind != kClassify;
+  const std::vector<int32_t> told_labels =
+      told ? checked_labels(labels, rows) : std::vector<int32_t>{};
   std::vector<float> output(static_cast<size_t>(rows * out_size));
   DeviceBlock label_staging(
       context_, told ? static_cast<size_t>(std::min(rows, kBatch)) * sizeof(int32_t) : 0,
@@ -138,6 +139,17 @@ Inference::Posterior Inference::as_posterior(const std::vector<float>& encoded) 
   return posterior;
 }
 
+Inference::Labels Inference::classify(const std::vector<float>& images) {
+  const int64_t classes = model_.config().classes;
+  const std::vector<float> logits = in_batches(
+      images, model_.image_size(), classes, kClassify, {},
+      [&](Tape& tape, const Tensor& x, const Tensor&) { return model_.classify(tape, x); });
+  Labels labels;
+  for (auto row = logits.begin(); row != logits.end(); row += classes)
+    labels.push_back(static_cast<uint8_t>(std::max_element(row, row + classes) - row));
+  return labels;
+}
+
 Inference::Posterior Inference::prior_components() {
   Tensor stats;
   tape_.run(signature(model_.config().pseudo_inputs, kPrior), [&](Tape& tape) {
@@ -221,6 +233,18 @@ std::vector<float> Inference::gathered(const ImageData& data, int64_t first, int
     context_.download(pixels.data() + done * data.shape().size(), x.data, x.bytes());
   }
   return pixels;
+}
+
+double classification_accuracy(Inference& inference, const ImageData& data, Binarise binarise,
+                               uint64_t seed) {
+  int64_t right = 0;
+  for (int64_t first = 0; first < data.count(); first += kBatch) {
+    const int64_t n = std::min(kBatch, data.count() - first);
+    const auto found = inference.classify(inference.inputs(data, first, n, binarise, seed));
+    const auto known = inference.labels(data, first, n);
+    for (int64_t i = 0; i < n; ++i) right += found[i] == known[i];
+  }
+  return static_cast<double>(right) / static_cast<double>(data.count());
 }
 
 Inference::Labels labels_in_turn(const Autoencoder& model, int64_t n) {

@@ -35,6 +35,9 @@ class Inference {
   std::vector<float> decode(const std::vector<float>& latents,  // [n, latent] -> [n, image_size]
                             const Labels& labels = {});
 
+  // The likeliest labels by the model's classifier.
+  Labels classify(const std::vector<float>& images);  // [n, image_size] -> [n]
+
   // Of images [first, first + n) of a data set; empty if the model is not conditional.
   Labels labels(const ImageData& data, int64_t first, int64_t n) const;
 
@@ -72,6 +75,10 @@ class Inference {
   std::optional<uint8_t> label_;
   std::optional<uint64_t> pixel_seed_;
 };
+
+// Share of a data set's images, as the model sees them, that its classifier gives their own label.
+double classification_accuracy(Inference& inference, const ImageData& data, Binarise binarise,
+                               uint64_t seed);
 
 // 0, 1, ... and again from 0, `n` in all; empty if the model is not conditional.
 Inference::Labels labels_in_turn(const Autoencoder& model, int64_t n);

@@ -17,6 +17,25 @@ bool uses_posterior(const ObjectiveConfig& c) {
   return c.bound != Bound::elbo || uses_kl_term(c) || c.dip_off_diagonal > 0 || c.dip_diagonal > 0;
 }
 
+// The bound of a hidden label is a sum over all of them, each with its own ELBO.
+void check_classifier(const ObjectiveConfig& c, const ModelConfig& model) {
+  if (!model.variational()) {
+    throw_error(ErrorCode::usage,
+                "model.classifier: a hidden label needs a bound on log p(x), and model.kind is a "
+                "plain autoencoder; use a VAE");
+  }
+  if (!c.is_elbo()) {
+    throw_error(ErrorCode::usage,
+                "model.classifier goes with the ELBO alone, which is summed over labels; leave out "
+                "train.objective.bound, free_bits, capacity_weight, dip_* and mmd");
+  }
+  if (model.likelihood == Likelihood::gaussian_optimal) {
+    throw_error(ErrorCode::usage,
+                "model.classifier weighs labels image by image, and the optimal variance is that "
+                "of all of them; use model.likelihood gaussian-learned");
+  }
+}
+
 void check_contractive(const ModelConfig& model) {
   if (model.conditional()) {
     refuse("contractive", "is for encoders that are told no label; leave out --condition");
@@ -68,6 +87,7 @@ float final_kl_weight(const TrainConfig& train, int64_t pixels, int64_t latents)
 }
 
 void check_objective(const TrainConfig& train, const ModelConfig& model, bool bf16) {
+  if (model.classifier) check_classifier(train.objective, model);
   const ObjectiveConfig& c = train.objective;
   if (model.prior == Prior::vamp) {
     if (bf16) {
@@ -181,6 +201,7 @@ ObjectiveTerms elbo_objective(Tape& tape, const Autoencoder& model, const ImageB
 
 ObjectiveTerms training_objective(Tape& tape, const Autoencoder& model, const ImageBatch& images,
                                   const ObjectiveInput& input) {
+  if (model.classifies()) return label_objective(tape, model, images, input);
   if (input.config->is_elbo() && !model.has_learned_prior())
     return elbo_objective(tape, model, images, input.noise, &input.weights);
   return composed_objective(tape, model, images, input);

@@ -7,6 +7,9 @@
 // the likelihood summed over pixels, the KL over latents; plus the penalties of ObjectiveConfig. Free
 // bits take max(free_bits, KL of the batch's mean) of each dimension, capacity gamma |KL - C|.
 //
+// With a classifier the label of an image may be hidden, and its bound is summed over all labels
+// (objective_labels.cpp).
+//
 // Reading guide: training_objective() chooses; elbo_objective() is the fused path that evaluation takes
 // too; objective_bounds.cpp has the others.
 #pragma once
@@ -39,6 +42,7 @@ struct ObjectiveInput {
   ObjectiveWeights weights;
   const ObjectiveConfig* config;
   int64_t samples = 0;                           // images in the training set
+  double labelled_share = 1;                     // of them: those whose label is known
   const Discriminator* discriminator = nullptr;  // where config asks for a total correlation
 };
 
@@ -66,5 +70,9 @@ Tensor sampled_kl(Tape& tape, const Autoencoder& model, const Tensor& z, const T
 // The bounds and penalties that elbo_objective() does not know.
 ObjectiveTerms composed_objective(Tape& tape, const Autoencoder& model, const ImageBatch& images,
                                   const ObjectiveInput& input);
+
+// Of a model with a classifier, labels below 0 being hidden.
+ObjectiveTerms label_objective(Tape& tape, const Autoencoder& model, const ImageBatch& images,
+                               const ObjectiveInput& input);
 
 }  // namespace elbo

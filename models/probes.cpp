@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
 #include <numeric>
 
@@ -126,15 +127,37 @@ class SoftmaxRegression {
   std::vector<double> weights_;       // [classes, dim + 1], the constant last
 };
 
+// Of two codes, summed in lanes that a compiler can keep in a register. It may end early with
+// something above `enough`: a sum of squares only grows, rounded or not.
+float squared_distance(const float* a, const float* b, int64_t dim, float enough) {
+  constexpr int64_t kLanes = 16, kStride = 128;
+  float lanes[kLanes] = {};
+  float sum = 0;
+  for (int64_t begin = 0; begin < dim; begin += kStride) {
+    const int64_t end = std::min(begin + kStride, dim);
+    int64_t d = begin;
+    for (; d + kLanes <= end; d += kLanes) {
+      for (int64_t lane = 0; lane < kLanes; ++lane) {
+        const float off = a[d + lane] - b[d + lane];
+        lanes[lane] += off * off;
+      }
+    }
+    for (; d < end; ++d) lanes[0] += (a[d] - b[d]) * (a[d] - b[d]);
+    sum = std::accumulate(lanes, lanes + kLanes, 0.0f);
+    if (sum > enough) break;
+  }
+  return sum;
+}
+
 // Of the k nearest codes, ordered by distance, then by index.
 uint8_t vote(const LabelledCodes& train, const float* code, int64_t k) {
   std::vector<std::pair<float, int64_t>> nearest;  // a heap with the farthest on top
   for (int64_t i = 0; i < train.count(); ++i) {
-    const float* other = train.codes.data() + i * train.dim;
-    float squares = 0;
-    for (int64_t d = 0; d < train.dim; ++d) squares += (code[d] - other[d]) * (code[d] - other[d]);
-    const std::pair<float, int64_t> entry{squares, i};
-    if (std::ssize(nearest) == k) {
+    const bool full = std::ssize(nearest) == k;
+    const float enough = full ? nearest.front().first : std::numeric_limits<float>::infinity();
+    const std::pair<float, int64_t> entry{
+        squared_distance(code, train.codes.data() + i * train.dim, train.dim, enough), i};
+    if (full) {
       if (entry >= nearest.front()) continue;
       std::pop_heap(nearest.begin(), nearest.end());
       nearest.pop_back();
@@ -171,18 +194,26 @@ double linear_probe_accuracy(const LabelledCodes& train, const LabelledCodes& te
   return share_of(right);
 }
 
+std::vector<uint8_t> nearest_neighbour_labels(const LabelledCodes& train,
+                                              std::span<const float> codes, int64_t k) {
+  check(train);
+  ELBO_CHECK(k > 0 && std::ssize(codes) % train.dim == 0, "k-NN: ", k, " neighbours of ",
+             codes.size(), " values among codes of ", train.dim);
+  const int64_t neighbours = std::min(k, train.count());
+  std::vector<uint8_t> labels(codes.size() / static_cast<size_t>(train.dim));
+#pragma omp parallel for schedule(static)
+  for (int64_t i = 0; i < std::ssize(labels); ++i) {
+    labels[i] = vote(train, codes.data() + i * train.dim, neighbours);
+  }
+  return labels;
+}
+
 double nearest_neighbour_accuracy(const LabelledCodes& train, const LabelledCodes& test,
                                   int64_t k) {
-  check(train);
   check(test);
-  ELBO_CHECK(k > 0 && train.dim == test.dim, "k-NN: ", k, " neighbours of codes of ", test.dim,
-             " among codes of ", train.dim);
-  const int64_t neighbours = std::min(k, train.count());
-  std::vector<uint8_t> right(static_cast<size_t>(test.count()));
-#pragma omp parallel for schedule(static)
-  for (int64_t i = 0; i < test.count(); ++i) {
-    right[i] = vote(train, test.codes.data() + i * test.dim, neighbours) == test.labels[i];
-  }
+  ELBO_CHECK(train.dim == test.dim, "k-NN: codes of ", test.dim, " among codes of ", train.dim);
+  std::vector<uint8_t> right = nearest_neighbour_labels(train, test.codes, k);
+  for (size_t i = 0; i < right.size(); ++i) right[i] = right[i] == test.labels[i];
   return share_of(right);
 }
 

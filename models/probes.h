@@ -10,7 +10,8 @@
 //   auroc          the probability that an outlier scores higher than another image, ties half
 //
 // Shapes    codes [n, D] row-major, labels [n]
-// Work      linear probe: 300 passes over the codes; k-NN: n m D
+// Work      linear probe: 300 passes over the codes; k-NN: n m D at most, as a sum of squares ends
+//           where it passes the k-th smallest
 // Numerics  double; results do not depend on the number of threads
 // Errors    elbo::Error if sizes do not fit together or a class is missing
 #pragma once
@@ -32,6 +33,10 @@ struct LabelledCodes {
 // Shares of `test` that are classified as labelled, in [0, 1].
 double linear_probe_accuracy(const LabelledCodes& train, const LabelledCodes& test);
 double nearest_neighbour_accuracy(const LabelledCodes& train, const LabelledCodes& test, int64_t k);
+
+// The label that k-NN gives each row of `codes` [n, train.dim].
+std::vector<uint8_t> nearest_neighbour_labels(const LabelledCodes& train,
+                                              std::span<const float> codes, int64_t k);
 
 enum class DirectionKind { mean_difference, logistic };
 std::vector<double> label_direction(const LabelledCodes& set, uint8_t label, DirectionKind kind);

@@ -68,6 +68,10 @@ Trainer::Trainer(Context& context, const RunConfig& config, const ImageData& tra
         "--precision bf16 does not go with a variational model of model.condition \"label\"; "
         "use fp32 or tf32");
   }
+  if (train.labelled() < train.count() && !config.model.classifier) {
+    throw_error(ErrorCode::usage, "labels are known of ", train.labelled(), " of ", train.count(),
+                " training images, and model.classifier, which would guess the others, is false");
+  }
   context.set_products(
       config.precision == Precision::tf32 ? ProductPrecision::tf32 : ProductPrecision::fp32,
       config.product_kernels);
@@ -154,10 +158,12 @@ void Trainer::body(Tape& tape, int64_t batch) {
   noise.seed = config_.train.seed;
   noise.state = state_;
   noise.purpose = NoisePurpose::latent;
-  const ObjectiveTerms terms =
-      training_objective(tape, *model_, images,
-                         {noise, weights_of(*state_, tape.device()), &config_.train.objective,
-                          static_cast<int64_t>(rule_.samples), discriminator_.get()});
+  ObjectiveInput input{noise, weights_of(*state_, tape.device()), &config_.train.objective};
+  input.samples = static_cast<int64_t>(rule_.samples);
+  input.labelled_share =
+      static_cast<double>(train_.labelled()) / static_cast<double>(train_.count());
+  input.discriminator = discriminator_.get();
+  const ObjectiveTerms terms = training_objective(tape, *model_, images, input);
   tape.backward(params_);
 
   const Tape::Scope scope(tape, "opt");

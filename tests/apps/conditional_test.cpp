@@ -44,6 +44,37 @@ TEST_F(ConditionalProgram, EveryLabelIsDrawnInItsOwnWay) {
   EXPECT_EQ(run("traverse", {"--label", "1"}).status, 0);
 }
 
+// Rows of the two runs take turns; one that knows no labels draws as ever.
+TEST_F(ConditionalProgram, TheRunBesideIsToldTheLabelToo) {
+  train({"--condition", "label"});
+  ASSERT_EQ(run_in_process(tiny_run("plain") + Strings{"-q"}).status, 0);
+  const Strings label = {"--label", "2", "-n", "3", "--columns", "3"};
+  const auto rows = [&](const std::string& png) {
+    const auto grid = decode_png(png);
+    std::vector<std::vector<uint8_t>> found;
+    for (int64_t at = 2; at + 64 <= grid.height; at += 66) {
+      const auto begin = grid.pixels.begin() + at * grid.width;
+      found.emplace_back(begin, begin + 64 * grid.width);
+    }
+    return found;
+  };
+  const auto own = rows(picture("sample", label));
+  ASSERT_EQ(own.size(), 1u);
+  for (const Strings& more : {Strings{}, {"--draw-pixels"}}) {
+    const auto twice = rows(picture("sample", label + more + Strings{"--beside", path("run")}));
+    ASSERT_EQ(twice.size(), 2u);
+    EXPECT_EQ(twice[0], twice[1]);
+    EXPECT_EQ(twice[0] == own[0], more.empty());
+  }
+  const auto other = rows(picture("sample", label + Strings{"--beside", path("plain")}));
+  ASSERT_EQ(other.size(), 2u);
+  EXPECT_EQ(other[0], own[0]);
+  const Outcome plain = run_in_process({"sample", "--run", path("plain"), "-n", "3", "--columns",
+                                        "3", "--device", "cpu", "--out", path("plain.png")});
+  ASSERT_EQ(plain.status, 0) << plain.err;
+  EXPECT_EQ(other[1], rows(read_file_text(path("plain.png")))[0]);
+}
+
 TEST_F(ConditionalProgram, TheAuditorIsToldToo) {
   train({"--condition", "label"});
   const Outcome outcome =

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <set>
 
 #include "models/audit.h"
 #include "models/autoencoder.h"
@@ -82,6 +83,67 @@ TEST(AuditConditional, ForwardIsWhatPencilAndPaperGive) {
   const AuditNet net(map.view(), "x.safetensors", config, {1, 2, 1});
   EXPECT_EQ(net.encode({3, 4, 5, 6}, {0, 1}).mean, (AuditRows{1021, 1117}));
   EXPECT_EQ(net.decode({7, 8}, {1, 0}), (AuditRows{27, 59, 18, 51}));
+}
+
+TEST(AuditConditional, GuessesTheLabelsThatTheEngineGuesses) {
+  const ImageSize image{7, 5, 3};
+  for (const ModelKind kind : {ModelKind::mlp_vae, ModelKind::conv_vae}) {
+    ModelConfig config = conditional(kind);
+    config.classifier = true;
+    Model m(config, image);
+    const TensorMap file = file_of(m.params);
+    const AuditNet net(file.view(), "x.safetensors", config, image);
+    ASSERT_TRUE(net.classifies());
+    Inference inference(m.context, m.model);
+    constexpr int64_t kImages = 60;
+    const std::vector<float> pixels = oracle::Numbers(1)(kImages * image.size());
+    const AuditLabels audited = net.classify({pixels.begin(), pixels.end()});
+    EXPECT_EQ(audited, inference.classify(pixels));
+    EXPECT_GT(std::set<int>(audited.begin(), audited.end()).size(), 1u);
+    // The accuracy of a set whose labels are the guesses is one, and of one with a third changed
+    // two thirds.
+    std::vector<uint8_t> bytes;
+    for (const float pixel : pixels)
+      bytes.push_back(static_cast<uint8_t>(std::lround(255 * std::abs(pixel))));
+    AuditData data(bytes, image.size(), DataVariant::grey);
+    AuditRows grey = data.images(0, kImages, 1);
+    AuditLabels labels = net.classify(grey);
+    data.set_labels(labels);
+    EXPECT_EQ(audit(net, {Likelihood::bernoulli, 0}, data, {}).accuracy, 1.0);
+    for (int64_t i = 0; i < kImages; i += 3)
+      labels[static_cast<size_t>(i)] =
+          static_cast<uint8_t>((labels[static_cast<size_t>(i)] + 1) % 3);
+    data.set_labels(labels);
+    EXPECT_NEAR(*audit(net, {Likelihood::bernoulli, 0}, data, {}).accuracy, 2.0 / 3, 1e-12);
+  }
+}
+
+// Two pixels and two labels: a classifier of one layer, written down.
+TEST(AuditConditional, AClassifierIsWhatItsTensorsSay) {
+  ModelConfig config;
+  config.hidden = {};
+  config.latent_dim = 1;
+  config.condition = Condition::label;
+  config.classes = 2;
+  config.classifier = true;
+  TensorMap map;
+  map.layer("fc_mu", 1, 4, {1, 2, 10, 100}, {0})
+      .layer("fc_logvar", 1, 4, {0, 0, 0, 0}, {0})
+      .layer("decoder.0", 2, 3, {1, 10, 20, 2, 30, 40}, {0, 5})
+      .layer("classifier.0", 2, 2, {1, -1, 0, 0}, {0, 0.5});
+  const AuditNet net(map.view(), "x.safetensors", config, {1, 2, 1});
+  EXPECT_EQ(net.classify({0.9, 0.2, 0.9, 0.5, 0.1, 0.1}), (AuditLabels{0, 1, 1}));
+  config.classes = 3;
+  TensorMap wide;
+  wide.layer("fc_mu", 1, 5, {1, 2, 10, 100, 0}, {0})
+      .layer("fc_logvar", 1, 5, {0, 0, 0, 0, 0}, {0})
+      .layer("decoder.0", 2, 4, {1, 10, 20, 2, 30, 40, 0, 0}, {0, 5})
+      .layer("classifier.0", 2, 2, {1, -1, 0, 0}, {0, 0.5});
+  EXPECT_EQ(error_of([&] {
+              AuditNet(wide.view(), "x.safetensors", config, {1, 2, 1});
+            }),
+            "4: x.safetensors: the layers of the classifier do not lead from 2 values to 3 "
+            "classes");
 }
 
 TEST(AuditConditional, LabelsCountInEveryFigure) {

@@ -97,6 +97,39 @@ TEST(Probes, NeighboursVoteAndTheNearestBreaksTies) {
   EXPECT_EQ(label_at(1.4f, 99), 8);  // all five vote: two, two and one; 8 is nearer
 }
 
+// Against all distances in double, in dimensions that fill whole lanes, whole strides and neither.
+TEST(Probes, NeighboursAreThoseOfExactDistances) {
+  for (const int64_t dim : {1, 15, 16, 17, 127, 128, 129, 300}) {
+    constexpr uint32_t kTrain = 60, kAsked = 25;
+    Set train;
+    train.dim = dim;
+    std::vector<float> asked;
+    for (uint32_t i = 0; i < kTrain + kAsked; ++i) {
+      for (int64_t d = 0; d < dim; ++d) {
+        (i < kTrain ? train.codes : asked).push_back(normal(i, static_cast<uint64_t>(d), 20));
+      }
+      if (i < kTrain) train.labels.push_back(static_cast<uint8_t>(i));
+    }
+    const auto found = nearest_neighbour_labels(train.view(), asked, 1);
+    ASSERT_EQ(found.size(), kAsked);
+    for (uint32_t i = 0; i < kAsked; ++i) {
+      uint8_t nearest = 0;
+      double least = 1e300;
+      for (uint32_t j = 0; j < kTrain; ++j) {
+        double squares = 0;
+        for (int64_t d = 0; d < dim; ++d)
+          squares += std::pow(double{asked[i * dim + d]} - train.codes[j * dim + d], 2);
+        if (squares >= least) continue;
+        least = squares;
+        nearest = static_cast<uint8_t>(j);
+      }
+      EXPECT_EQ(found[i], nearest) << "dim " << dim << ", row " << i;
+    }
+  }
+  const Set one{{0, 0}, {1}, 2};
+  EXPECT_THROW(nearest_neighbour_labels(one.view(), std::vector<float>{1, 2, 3}, 1), Error);
+}
+
 TEST(Probes, DirectionsLeadFromOthersToTheLabel) {
   const Set set = corners(900, 4, 5);
   for (const DirectionKind kind : {DirectionKind::mean_difference, DirectionKind::logistic}) {

@@ -4,6 +4,7 @@
 #include "engine/ops/basis_op.h"
 #include "engine/ops/contractive_op.h"
 #include "engine/ops/density_op.h"
+#include "engine/ops/label_op.h"
 #include "engine/ops/linear_op.h"
 #include "engine/ops/loss_op.h"
 #include "engine/ops/parameter_op.h"
@@ -155,6 +156,29 @@ void add_terms(std::vector<OpEntry>& table) {
   }));
 }
 
+// Of labels that are known, and of hidden ones. What a label costs is a constant of the bound's
+// gradient.
+void add_label_bounds(std::vector<OpEntry>& table) {
+  OpEntry bounds{"label_bound", {}};
+  for (const bool known : {false, true}) {
+    OpEntry part = entry_of("", one_matrix, [known](OpInputs& in) {
+      const HiddenLabels hidden = hidden_labels(in.tape, in.leaves[0], known ? in.labels : Tensor{},
+                                                in.constants[2], in.constants[3]);
+      const LabelBoundTerms terms =
+          label_bound(in.tape, hidden, in.constants[0], in.constants[1], 1.7, in.row_weight);
+      return OpOutputs{{}, {terms.loss}};
+    });
+    for (OpCase& sample : part.cases) {
+      const Shape rows{sample.leaves[0].size()};
+      sample.name += known ? "_known" : "_hidden";
+      sample.constants = {rows, rows, Shape{1}, Shape{1}};
+      sample.classes = static_cast<int>(sample.leaves[0][1]);
+      bounds.cases.push_back(sample);
+    }
+  }
+  table.push_back(bounds);
+}
+
 // The slope of tanh, sigmoid and softplus, which bend; relu's is a constant.
 void add_contractive(std::vector<OpEntry>& table) {
   OpEntry slopes{"activation_slope", {}};
@@ -211,6 +235,7 @@ std::vector<OpEntry> objective_ops() {
   }));
   add_aggregates(table);
   add_terms(table);
+  add_label_bounds(table);
   return table;
 }
 
