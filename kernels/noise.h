@@ -46,6 +46,7 @@ enum class NoisePurpose : uint32_t {
   match = 18,       // draws of the prior that a batch of latents is compared with
   tangent = 19,     // directions in which a derivative is taken
   pixels = 20,      // pictures drawn from a decoder's distribution
+  codes = 23,       // which vectors of a batch codes of a codebook start from
   // As corrupt, of images that are not trained on: always the same.
   corrupt_fixed = 24,
 };
