@@ -32,6 +32,7 @@ class Inference {
 
   Posterior encode(const std::vector<float>& images,  // [n, image_size] in [0, 1]
                    const Labels& labels = {});
+  // With a codebook by the codes that are nearest to the latents: a decoder knows no others.
   std::vector<float> decode(const std::vector<float>& latents,  // [n, latent] -> [n, image_size]
                             const Labels& labels = {});
 
@@ -43,7 +44,8 @@ class Inference {
   // From now on decode() draws from p(x | z), cut to [0, 1], in place of its mean.
   void draw_pixels(uint64_t seed) { pixel_seed_ = seed; }
 
-  // N(0, temperature^2) latents: draw number `first + i` of `seed`, whatever n is.
+  // N(0, temperature^2) latents: draw number `first + i` of `seed`, whatever n is. With a codebook
+  // codes as CodebookTable::draw() gives them.
   std::vector<float> prior_latents(int64_t n, uint64_t seed, float temperature = 1.0f,
                                    int64_t first = 0) const;
 

@@ -40,6 +40,20 @@ void check_contractive(const ModelConfig& model) {
   }
 }
 
+// A penalty on what the encoder makes is none on the codes that are decoded.
+void check_quantised(const ObjectiveConfig& c, const ModelConfig& model, bool bf16) {
+  if (!model.quantised()) return;
+  if (bf16) {
+    throw_error(ErrorCode::usage,
+                "--precision bf16 does not go with model.codebook; use fp32 or tf32");
+  }
+  const std::pair<const char*, float> others[] = {
+      {"l1", c.l1}, {"sparsity", c.sparsity}, {"contractive", c.contractive}, {"mmd", c.mmd}};
+  for (const auto& [key, weight] : others) {
+    if (weight > 0) refuse(key, "does not go with model.codebook, which has a commitment instead");
+  }
+}
+
 }  // namespace
 
 bool ObjectiveConfig::is_elbo() const {
@@ -48,6 +62,7 @@ bool ObjectiveConfig::is_elbo() const {
 
 void check_objective(const TrainConfig& train, const ModelConfig& model, bool bf16) {
   const ObjectiveConfig& c = train.objective;
+  check_quantised(c, model, bf16);
   if (c.is_elbo()) return;
   const bool importance = c.bound == Bound::iwae || c.bound == Bound::dreg;
   if (bf16) {
@@ -134,7 +149,7 @@ ObjectiveTerms elbo_objective(Tape& tape, const Autoencoder& model, const ImageB
 
 ObjectiveTerms training_objective(Tape& tape, const Autoencoder& model, const ImageBatch& images,
                                   const ObjectiveInput& input) {
-  if (input.config->is_elbo())
+  if (input.config->is_elbo() && !model.quantised())
     return elbo_objective(tape, model, images, input.noise, &input.weights);
   return composed_objective(tape, model, images, input);
 }

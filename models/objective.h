@@ -3,6 +3,7 @@
 //   recon_weight * nll + kl_weight * kl              the ELBO with both weights 1, or beta-VAE
 //   -log (1/k sum_k p(x, z_k) / q(z_k | x))          IWAE; with DReG gradients of the encoder
 //   nll + MI + beta TC + dimension-wise KL           beta-TCVAE
+//   nll + commitment |latent - its codes|^2          VQ-VAE
 //
 // the likelihood summed over pixels, the KL over latents; plus the penalties of ObjectiveConfig. Free
 // bits take max(free_bits, KL of the batch's mean) of each dimension, capacity gamma |KL - C|.
@@ -22,7 +23,8 @@ struct ObjectiveTerms {
   Tensor nll;  // nats per image: [B], or [parts * B] as likelihood_layer() says
   Tensor kl;   // [B]; no data for a plain autoencoder
   bool has_kl = false;
-  Tensor total;  // [1], what is minimised; no data: the weighted sum of the two
+  Tensor total;       // [1], what is minimised; no data: the weighted sum of the two
+  Tensor perplexity;  // [1], of the batch's codes; no data without a codebook
 };
 
 // Scalars in device memory that are read while a step runs: those of a StepState, in training.
