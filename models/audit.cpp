@@ -66,6 +66,7 @@ class Auditor {
     iou_.resize(images);
     kl_.resize(images);
     nll_.resize(images);
+    if (net.codebook().size > 0) codes_.resize(images * net.latent_dim() / net.codebook().dim);
     mean_.resize(images * net.latent_dim());
     kl_latent_.resize(images * net.latent_dim());
   }
@@ -94,6 +95,7 @@ class Auditor {
   const AuditOptions& options_;
   std::vector<double> recon_, entropy_, iou_, kl_, nll_;  // per image
   std::vector<double> mean_, kl_latent_;                  // [images, latent_dim]
+  std::vector<int32_t> codes_;                            // of all images
 };
 
 AuditRows Auditor::sample(const AuditPosterior& posterior, int64_t first, int64_t count) const {
@@ -135,6 +137,9 @@ void Auditor::audit_batch(int64_t first, int64_t count) {
   const AuditRows output = net_.decode(sample(posterior, first, count), labels);
   const AuditRows at_mean = binary() ? net_.decode(posterior.mean, labels) : AuditRows{};
   if (net_.variational()) posterior_figures(posterior, first, count);
+  const auto codes_per_image = static_cast<int64_t>(posterior.codes.size()) / count;
+  std::copy(posterior.codes.begin(), posterior.codes.end(),
+            codes_.begin() + first * codes_per_image);
   for (int64_t i = 0; i < count; ++i) {
     const double* target = x.data() + i * size;
     recon_[first + i] = nll(target, output.data() + i * outputs);
@@ -230,6 +235,12 @@ AuditReport Auditor::summarise() const {
   if (binary()) report.iou = mean_of(iou_);
   if (data_.variant() == DataVariant::grey && bernoulli())
     report.entropy_floor_nats = mean_of(entropy_);
+  if (!codes_.empty()) {
+    const AuditCodeUse use = audit_code_use(codes_, net_.codebook().size);
+    report.perplexity = use.perplexity;
+    report.codes_used = use.used;
+    report.codes = net_.codebook().size;
+  }
   if (!net_.variational()) return report;
 
   report.kl_nats = mean_of(kl_);

@@ -10,6 +10,8 @@
 //   active   = latents whose posterior mean varies over the images: variance > 0.01 (ibid., 5.2)
 //   bits     = -ELBO / (D log 2) of discrete data, and 8 more for a density of dequantised bytes
 //   entropy  = sum_d H(x_d) of grey targets: what the Bernoulli cross-entropy cannot go below
+//   codes    = exp of the entropy of how often each code of a codebook is used (perplexity),
+//              and how many are
 //   iou      = |x and r| / |x or r|, r the reconstruction from the posterior mean, cut at 1/2
 //
 // Numerics  sums over images run in their order: results do not depend on the number of threads
@@ -56,6 +58,9 @@ struct AuditReport {
   std::optional<double> entropy_floor_nats;
   std::optional<double> iou;
   std::optional<int64_t> active_units;
+  std::optional<double> perplexity;  // of the codes of a codebook, as are the two below
+  std::optional<int64_t> codes_used;
+  int64_t codes = 0;
   std::vector<double> kl_per_latent;
   std::vector<AuditImage> per_image;
 };

@@ -8,6 +8,7 @@
 //             encoder.0, encoder.2, ..., fc_mu, fc_logvar, decoder.0, ... any other depth
 //             encoder.0, ..., decoder.0, ...                              no latent heads: autoencoder
 //           log_variance [1] or running_variance [1], of a likelihood that has one
+//           codebook.*, of a model whose latents are codes
 //           Convolutional networks take their layers from the configuration (models/audit_layers.h).
 // Shapes    images [N, height * width * channels] in this order, latents [N, latent_dim], row-major
 // Work      every multiplication of the network, by loops; one thread (callers split images over threads)
@@ -21,6 +22,7 @@
 #include <vector>
 
 #include "kernels/conv_geometry.h"
+#include "models/audit_codebook.h"
 #include "models/audit_layers.h"
 #include "models/config.h"
 
@@ -31,6 +33,7 @@ using AuditLabels = std::vector<uint8_t>;
 struct AuditPosterior {
   AuditRows mean;
   AuditRows logvar;  // bounded, so that variance = exp(logvar); empty for a plain autoencoder
+  std::vector<int32_t> codes;  // of each piece of the latents; empty without a codebook
 };
 
 class AuditNet {
@@ -48,6 +51,7 @@ class AuditNet {
   // Of all pixels, if the file has one: learned, or the running one of an optimal variance.
   const std::optional<double>& log_variance() const { return log_variance_; }
   int64_t latent_dim() const { return latent_dim_; }
+  const AuditCodebook& codebook() const { return codebook_; }
 
   // 0: the model is not conditional. Otherwise images and latents come with a label each, below it.
   int64_t classes() const { return classes_; }
@@ -77,6 +81,7 @@ class AuditNet {
       output_;  // pictures of several channels come and go in another order than the file's
   std::vector<AuditLayer> encoder_, decoder_;
   AuditLayer mean_, logvar_;  // heads on top of encoder_
+  AuditCodebook codebook_;
 };
 
 }  // namespace elbo
