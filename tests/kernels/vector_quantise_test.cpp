@@ -75,6 +75,18 @@ TEST_P(NearestCodesTest, FindsTheNearestOfAllCodes) {
   }
 }
 
+// A CUDA grid has at most 1056 blocks of 8 warps of 4 vectors: the last ones are a second round's.
+TEST_P(NearestCodesTest, MoreVectorsThanAGridHolds) {
+  const Sizes s{1056 * 32 + 45, 1, 2};
+  std::vector<float> x;
+  for (int64_t row = 0; row < s.rows; ++row) x.push_back(row % 3 == 0 ? 0.25f : 1.0f);
+  const Found found = run(s, x, {1.5f, 0.0f});
+  for (int64_t row = 0; row < s.rows; ++row) {
+    ASSERT_EQ(found.index[row], row % 3 == 0 ? 1 : 0) << row;
+    ASSERT_EQ(found.squares[row], row % 3 == 0 ? 0.0625f : 0.25f) << row;
+  }
+}
+
 // Both devices sum the distances in the same order.
 TEST_P(NearestCodesTest, SquaresHaveTheSameBitsOnBothDevices) {
   const Sizes s{37, 19, 53};
