@@ -137,6 +137,11 @@ std::vector<ConfigKey> model_keys() {
       number_key(ELBO_MEMBER(model.codebook_restart),
                  {kModel, "codes below so much of an even share of use start again; 0: never"},
                  {0, 1}),
+      choice_key(ELBO_MEMBER(model.prior),
+                 {kModel, "of the latent: N(0, I), or a VampPrior, which is learned", "--prior"},
+                 Choices<Prior>{{"standard", Prior::standard}, {"vamp", Prior::vamp}}),
+      integer_key(ELBO_MEMBER(model.pseudo_inputs), {kModel, "vamp: components of the prior"}, 1,
+                  65536),
   };
 }
 
@@ -226,6 +231,10 @@ std::vector<ConfigKey> training_keys() {
                    {kTraining, "learning rate, or a schedule", "--lr"}),
       number_key(ELBO_MEMBER(train.beta),
                  {kTraining, "weight of the KL term; 1 is the ELBO", "--beta"}, {0, 1e6}),
+      number_key(
+          ELBO_MEMBER(train.beta_norm),
+          {kTraining, "weight of the KL as means over pixels and latents have it; 0: use beta"},
+          {0, 1e6}),
       schedule_key(ELBO_MEMBER(train.kl_schedule),
                    {kTraining, "multiplies beta, or a schedule that does"}),
       number_key(ELBO_MEMBER(train.clip_grad),

@@ -50,6 +50,7 @@ std::string why_no_bits(const AuditReport& report, const AuditSubject& subject) 
 
 std::string latents_text(const AuditReport& report) {
   constexpr size_t kPerLine = 10;
+  if (report.kl_per_latent.empty()) return "";  // the prior is learned
   std::string text = "KL per latent (nats)";
   for (size_t d = 0; d < report.kl_per_latent.size(); ++d) {
     char cell[64];

@@ -200,7 +200,7 @@ void TrainSession::on_report(const StepReport& report) {
                          {"grad_norm", report.grad_norm}, {"img_per_s", progress_.images_per_s()}};
   if (model.quantised()) fields.push_back({"perplexity", window.perplexity});
   metrics_->append(report.step, fields);
-  if (model.variational()) watch_latent(report);
+  if (model.variational() && !model.has_learned_prior()) watch_latent(report);
 }
 
 // A latent collapses early or not at all.

@@ -77,6 +77,8 @@ class Auditor {
  private:
   AuditRows sample(const AuditPosterior& posterior, int64_t first, int64_t count) const;
   void posterior_figures(const AuditPosterior& posterior, int64_t first, int64_t count);
+  void sampled_kl(const AuditPosterior& posterior, const AuditRows& z, int64_t first,
+                  int64_t count);
   double importance_nll(const double* x, const double* mean, const double* logvar,
                         int64_t image) const;
   void summarise_latents(AuditReport& report) const;
@@ -127,6 +129,19 @@ void Auditor::posterior_figures(const AuditPosterior& posterior, int64_t first, 
   }
 }
 
+void Auditor::sampled_kl(const AuditPosterior& posterior, const AuditRows& z, int64_t first,
+                         int64_t count) {
+  const int64_t latent = net_.latent_dim();
+  for (int64_t i = 0; i < count; ++i) {
+    double log_q = 0;  // + D/2 log 2 pi, as log_prior() has it
+    for (int64_t d = i * latent; d < (i + 1) * latent; ++d) {
+      const double off = z[d] - posterior.mean[d], v = posterior.logvar[d];
+      log_q -= 0.5 * (off * off / std::exp(v) + v);
+    }
+    kl_[first + i] = log_q - net_.log_prior(z.data() + i * latent);
+  }
+}
+
 void Auditor::audit_batch(int64_t first, int64_t count) {
   const int64_t size = data_.size(), latent = net_.latent_dim();
   const int64_t outputs = size * audit_outputs(likelihood_.kind);
@@ -134,12 +149,14 @@ void Auditor::audit_batch(int64_t first, int64_t count) {
   const AuditLabels labels = data_.labels(first, count);
   const AuditPosterior posterior =
       net_.encode(audit_corrupted(options_.damage, x, first, options_.seed), labels);
-  const AuditRows output = net_.decode(sample(posterior, first, count), labels);
+  const AuditRows z = sample(posterior, first, count);
+  const AuditRows output = net_.decode(z, labels);
   const AuditRows at_mean = binary() ? net_.decode(posterior.mean, labels) : AuditRows{};
   if (net_.variational()) posterior_figures(posterior, first, count);
   const auto codes_per_image = static_cast<int64_t>(posterior.codes.size()) / count;
   std::copy(posterior.codes.begin(), posterior.codes.end(),
             codes_.begin() + first * codes_per_image);
+  if (net_.has_learned_prior()) sampled_kl(posterior, z, first, count);
   for (int64_t i = 0; i < count; ++i) {
     const double* target = x.data() + i * size;
     recon_[first + i] = nll(target, output.data() + i * outputs);
@@ -155,7 +172,7 @@ void Auditor::audit_batch(int64_t first, int64_t count) {
   }
 }
 
-// log p(z) - log q(z|x) = sum_d (eps^2 + v - z^2) / 2 for z = mu + e^(v/2) eps: log 2 pi cancels.
+// log p(z) - log q(z|x) = log p(z) + sum_d (eps^2 + v) / 2 for z = mu + e^(v/2) eps: log 2 pi cancels.
 double Auditor::importance_nll(const double* x, const double* mean, const double* logvar,
                                int64_t image) const {
   const int64_t latent = net_.latent_dim();
@@ -172,8 +189,9 @@ double Auditor::importance_nll(const double* x, const double* mean, const double
         const double eps = normal(engine);
         const double value = mean[d] + std::exp(0.5 * logvar[d]) * eps;
         z[k * latent + d] = value;
-        log_ratio[k] += 0.5 * (eps * eps + logvar[d] - value * value);
+        log_ratio[k] += 0.5 * (eps * eps + logvar[d]);
       }
+      log_ratio[k] += net_.log_prior(z.data() + k * latent);
     }
     AuditLabels labels = data_.labels(image, 1);
     if (!labels.empty()) labels.resize(static_cast<size_t>(count), labels[0]);
@@ -203,7 +221,7 @@ void Auditor::summarise_latents(AuditReport& report) const {
       const double off = mean_[i * latent + d] - centre;
       squares += off * off;
     }
-    report.kl_per_latent.push_back(kl / static_cast<double>(images));
+    if (!net_.has_learned_prior()) report.kl_per_latent.push_back(kl / static_cast<double>(images));
     active += squares / static_cast<double>(images) > kActiveVariance;
   }
   report.active_units = active;

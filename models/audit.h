@@ -1,9 +1,10 @@
 // The independent auditor: what a trained model is really worth, computed in double by code that
 // shares neither formulas, nor kernels, nor random numbers with training.
 //
-//   q(z|x) = N(mu, diag e^v),  p(z) = N(0, I),  one z ~ q per image, beta = 1
+//   q(z|x) = N(mu, diag e^v),  p(z) = N(0, I) or learned,  one z ~ q per image, beta = 1
 //   recon    = -log p(x|z)                           nats per image, summed over pixels
-//   kl       = sum_d (mu_d^2 + e^v_d - 1 - v_d) / 2  nats per image, summed over latents
+//   kl       = sum_d (mu_d^2 + e^v_d - 1 - v_d) / 2  nats per image, summed over latents; where the prior
+//              is learned log q(z|x) - log p(z), and none per latent
 //   -ELBO    = recon + kl                            averaged over images
 //   nll      = -log (1/K) sum_k p(x|z_k) p(z_k) / q(z_k|x), z_k ~ q: an upper bound on average, and
 //              the tighter the larger K (Burda, Grosse & Salakhutdinov 2015, arXiv:1509.00519)

@@ -149,6 +149,9 @@ AuditNet::AuditNet(const SafetensorsView& weights, const std::string& file_name,
   output_.channels *= audit_outputs(config.likelihood);
   codebook_.size = config.codebook;
   codebook_.dim = config.code_size;
+  if (config.prior == Prior::vamp) {
+    pseudo_shape_ = {config.pseudo_inputs, image.channels, image.height, image.width};
+  }
   if (config.convolutional()) {
     read_convolutional(weights, file_name, config, image);
   } else {
@@ -159,6 +162,7 @@ AuditNet::AuditNet(const SafetensorsView& weights, const std::string& file_name,
     throw_error(ErrorCode::data, file_name, ": the network is for images of ",
                 decoder_.back().out / outputs(), " values, but its run has ", image.size());
   }
+  if (!pseudo_inputs_.empty()) prior_ = posterior_of(pseudo_inputs_);
 }
 
 void AuditNet::read_mlp(const SafetensorsView& weights, const std::string& file_name,
@@ -182,6 +186,7 @@ void AuditNet::read_mlp(const SafetensorsView& weights, const std::string& file_
   read_likelihood(reader, file_name);
   if (!decoder_.empty()) latent_dim_ = decoder_.front().in - classes_;
   codebook_.read(reader, latent_dim_);
+  read_pseudo_inputs(reader);
   reader.refuse_the_rest();
   check_chain(file_name);
 }
@@ -220,6 +225,7 @@ void AuditNet::read_convolutional(const SafetensorsView& weights, const std::str
                              {output_.height, output_.width, output_.channels}));
   read_likelihood(reader, file_name);
   codebook_.read(reader, latent_dim_);
+  read_pseudo_inputs(reader);
   reader.refuse_the_rest();
   check_chain(file_name);
 }
@@ -236,6 +242,12 @@ void AuditNet::read_likelihood(AuditReader& reader, const std::string& file_name
     }
     log_variance_ = std::clamp(std::log(variance), -19.0, 19.0);
   }
+}
+
+void AuditNet::read_pseudo_inputs(AuditReader& reader) {
+  if (pseudo_shape_.empty()) return;
+  pseudo_inputs_ = reader.numbers("pseudo_inputs", pseudo_shape_);
+  for (double& u : pseudo_inputs_) u = 1 / (1 + std::exp(-u));
 }
 
 void AuditNet::check_chain(const std::string& file_name) const {
@@ -284,7 +296,12 @@ AuditPosterior AuditNet::encode(const AuditRows& images, const AuditLabels& labe
   // A conditional MLP takes pixels as they are in memory, as its labels are no picture's.
   const bool channels_first = classes_ == 0 || planes_;
   const AuditRows seen = channels_first ? reordered(images, image_, true) : images;
-  const AuditRows top = audit_run(encoder_, labelled(seen, label_pixels_, labels));
+  return posterior_of(labelled(seen, label_pixels_, labels));
+}
+
+// `seen` as files order it, channels first.
+AuditPosterior AuditNet::posterior_of(const AuditRows& seen) const {
+  const AuditRows top = audit_run(encoder_, seen);
   if (!variational_) {
     AuditPosterior code{top, {}, {}};
     if (codebook_.size > 0) code.codes = codebook_.quantise(code.mean);
@@ -293,6 +310,28 @@ AuditPosterior AuditNet::encode(const AuditRows& images, const AuditLabels& labe
   AuditPosterior posterior{audit_apply(mean_, top), audit_apply(logvar_, top), {}};
   for (double& v : posterior.logvar) v = audit_bounded_logvar(v);
   return posterior;
+}
+
+double AuditNet::log_prior(const double* z) const {
+  const auto log_normal = [&](const double* mean, const double* logvar) {
+    double sum = 0;
+    for (int64_t d = 0; d < latent_dim_; ++d) {
+      const double off = z[d] - (mean ? mean[d] : 0), v = logvar ? logvar[d] : 0;
+      sum -= 0.5 * (off * off / std::exp(v) + v);
+    }
+    return sum;
+  };
+  if (!has_learned_prior()) return log_normal(nullptr, nullptr);
+  const int64_t components = pseudo_shape_.front();
+  std::vector<double> terms;
+  for (int64_t k = 0; k < components; ++k) {
+    terms.push_back(
+        log_normal(prior_.mean.data() + k * latent_dim_, prior_.logvar.data() + k * latent_dim_));
+  }
+  const double largest = *std::max_element(terms.begin(), terms.end());
+  double sum = 0;
+  for (const double term : terms) sum += std::exp(term - largest);
+  return largest + std::log(sum / static_cast<double>(components));
 }
 
 AuditRows AuditNet::decode(const AuditRows& latents, const AuditLabels& labels) const {

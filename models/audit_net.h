@@ -7,6 +7,7 @@
 //             fc1, fc21, fc22, fc3, fc4                                   one hidden layer
 //             encoder.0, encoder.2, ..., fc_mu, fc_logvar, decoder.0, ... any other depth
 //             encoder.0, ..., decoder.0, ...                              no latent heads: autoencoder
+//           pseudo_inputs [K, channels, height, width], of a VampPrior
 //           log_variance [1] or running_variance [1], of a likelihood that has one
 //           codebook.*, of a model whose latents are codes
 //           Convolutional networks take their layers from the configuration (models/audit_layers.h).
@@ -57,6 +58,10 @@ class AuditNet {
   int64_t classes() const { return classes_; }
 
   AuditPosterior encode(const AuditRows& images, const AuditLabels& labels = {}) const;
+  // log p(z) + D/2 log 2 pi in nats, of one latent: N(0, I), or with pseudo-inputs u_1, ..., u_K (a
+  // VampPrior) (1/K) sum_k q(z | sigmoid(u_k)).
+  double log_prior(const double* z) const;
+  bool has_learned_prior() const { return !prior_.mean.empty(); }
   // What the likelihood takes (models/audit_likelihood.h): [N, image_size * outputs].
   AuditRows decode(const AuditRows& latents, const AuditLabels& labels = {}) const;
 
@@ -68,6 +73,8 @@ class AuditNet {
   void read_likelihood(AuditReader& reader, const std::string& file_name);
   void check_chain(const std::string& file_name) const;
 
+  void read_pseudo_inputs(AuditReader& reader);
+  AuditPosterior posterior_of(const AuditRows& seen) const;
   AuditRows labelled(const AuditRows& rows, int64_t copies, const AuditLabels& labels) const;
   int64_t label_values() const { return classes_ * label_pixels_; }
 
@@ -80,6 +87,9 @@ class AuditNet {
   AuditPicture image_,
       output_;  // pictures of several channels come and go in another order than the file's
   std::vector<AuditLayer> encoder_, decoder_;
+  std::vector<int64_t> pseudo_shape_;  // empty: the prior is N(0, I)
+  AuditRows pseudo_inputs_;
+  AuditPosterior prior_;      // its components
   AuditLayer mean_, logvar_;  // heads on top of encoder_
   AuditCodebook codebook_;
 };

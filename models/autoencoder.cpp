@@ -3,8 +3,10 @@
 #include "engine/ops/basis_op.h"
 #include "engine/ops/condition_op.h"
 #include "engine/ops/contractive_op.h"
+#include "engine/ops/density_op.h"
 #include "engine/ops/likelihood_op.h"
 #include "engine/ops/linear_op.h"
+#include "engine/ops/parameter_op.h"
 
 namespace elbo {
 namespace {
@@ -15,6 +17,23 @@ LayerSpec linear_layer(int64_t out, Activation activation) {
   layer.activation = activation;
   layer.text = concat("linear ", out);
   return layer;
+}
+
+void check_prior(const ModelConfig& config) {
+  if (config.prior == Prior::standard) return;
+  const auto refuse = [](const auto&... why) {
+    throw_error(ErrorCode::usage, "model.prior vamp ", why...);
+  };
+  if (!config.variational()) refuse("is for a VAE; model.kind is a plain autoencoder");
+  if (config.conditional()) refuse("does not go with model.condition; leave one of them out");
+  if (config.pseudo_inputs < 1) {
+    refuse("needs model.pseudo_inputs of at least 1, found ", config.pseudo_inputs);
+  }
+  for (const LayerSpec& layer : parse_layers(config.encoder)) {
+    if (!config.convolutional() || layer.norm != NormKind::batch) continue;
+    refuse("does not go with batch normalisation (layer \"", layer.text,
+           "\"): pseudo-inputs and images would share statistics; use group normalisation");
+  }
 }
 
 struct Layers {
@@ -50,6 +69,7 @@ void check_config(const ModelConfig& config) {
     throw_error(ErrorCode::usage, "model.", config.encoder.empty() ? "encoder" : "decoder",
                 " is empty; give it layers like [\"conv 32 k4 s2 relu\"], or use a preset");
   }
+  check_prior(config);
 }
 
 Layers layers_of(const ModelConfig& config) {
@@ -123,6 +143,16 @@ Autoencoder::Autoencoder(ParamStore& params, const ModelConfig& config, const Im
   decoder_ = std::make_unique<Network>(
       params, plan_decoder(layers.decoder, decoded, picture, likelihood_->output()), "decoder",
       config.init, classic ? Names{"fc3", "fc4"} : Names{});
+  if (config.prior == Prior::vamp) {
+    const int64_t count = config.pseudo_inputs, pixels = image.height * image.width;
+    FileLayout file;
+    file.dims = {count, image.channels, image.height, image.width};
+    file.outer = count;
+    file.channels = image.channels;
+    file.spatial = pixels;
+    pseudo_inputs_ =
+        params.add("pseudo_inputs", {count, image.size()}, {InitKind::normal, 1.0f}, file);
+  }
   block_label_ = heads_.label + "|" + decoder_->weights(0).label;
 }
 
@@ -191,6 +221,17 @@ Autoencoder::MovingCode Autoencoder::encode_moving(Tape& tape, const Tensor& x,
   const Tensor moved = view_as(tape, end.tangent, {features_.size, true});
   return {view_as(tape, end.value, {features_.size, true}),
           sum_rows(tape, mul(tape, moved, moved))};
+}
+
+Tensor Autoencoder::prior_components(Tape& tape) const {
+  ELBO_CHECK(has_learned_prior(), "prior_components: the prior is N(0, I)");
+  return encode(tape, parameter(tape, *params_, pseudo_inputs_, Activation::sigmoid));
+}
+
+Tensor Autoencoder::log_prior(Tape& tape, const Tensor& z) const {
+  if (!has_learned_prior()) return prior_log_density(tape, z);
+  return mixture_log_density(tape, z, prior_components(tape),
+                             PairWeights::uniform(config_.pseudo_inputs));
 }
 
 LatentBlock Autoencoder::sample(Tape& tape, const Tensor& x, const NoiseSource& noise,

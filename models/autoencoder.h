@@ -74,6 +74,13 @@ class Autoencoder {
   };
   MovingCode encode_moving(Tape& tape, const Tensor& x, const NoiseSource& tangent) const;
 
+  // Of a VampPrior: [mu | logvar] of its components, the posteriors of the pseudo-inputs
+  // sigmoid(pseudo_inputs), [K, 2 latent].
+  bool has_learned_prior() const { return pseudo_inputs_ >= 0; }
+  Tensor prior_components(Tape& tape) const;
+  // log p(z) in nats, [B].
+  Tensor log_prior(Tape& tape, const Tensor& z) const;
+
   // x -> a sample of the posterior, its KL, and y, what the decoder's first layer makes of the sample.
   LatentBlock sample(Tape& tape, const Tensor& x, const NoiseSource& noise,
                      const RowWeight& kl_weight, const Tensor& label = {}) const;
@@ -104,6 +111,7 @@ class Autoencoder {
   LayerState features_;  // what the encoder ends with
   LayerWeights heads_;   // variational: mu and logvar
   Codebook codebook_;
+  ParamStore::Id pseudo_inputs_ = -1;
   std::string block_label_;  // of the heads and the decoder's first layer as one op
 };
 

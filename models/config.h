@@ -21,6 +21,10 @@ enum class ModelKind : int { mlp_vae, mlp_ae, conv_vae, conv_ae };
 // What encoder and decoder are told beside the image and the latent.
 enum class Condition : int { none, label };
 
+// p(z). vamp: a mixture of posteriors of pseudo-inputs that are learned, Tomczak & Welling 2017,
+// arXiv:1705.07120.
+enum class Prior : int { standard, vamp };
+
 struct ModelConfig {
   ModelKind kind = ModelKind::mlp_vae;
   std::vector<int64_t> hidden = {400};  // mlp: encoder widths; the decoder mirrors them
@@ -39,6 +43,8 @@ struct ModelConfig {
   // where it starts
   float log_variance = 0.0f;
   float log_scale = 0.0f;  // of the Laplace likelihood: 0 is the absolute error
+  Prior prior = Prior::standard;
+  int64_t pseudo_inputs = 500;  // vamp: components of the mixture
 
   // plain autoencoder: so many codes are what latents are put together from; 0: latents are free
   int64_t codebook = 0;
@@ -115,7 +121,9 @@ struct TrainConfig {
   int64_t max_steps = 0;  // 0: no limit besides epochs
   bool drop_last = false;
   Schedule learning_rate{ScheduleKind::constant, 1e-3f};
-  float beta = 1.0f;                                   // final KL weight
+  float beta = 1.0f;  // final KL weight
+  float beta_norm =
+      0.0f;  // the same of the KL's mean over latents and the likelihood's over pixels
   Schedule kl_schedule{ScheduleKind::constant, 1.0f};  // multiplies beta
   ObjectiveConfig objective;
   OptimizerHyper optimizer;

@@ -16,7 +16,7 @@ namespace {
 constexpr int64_t kBatch = 256;
 
 // Kinds of work that one tape alternates between; part of its signatures.
-enum Kind : uint64_t { kEncode, kDecode, kImages, kInputs, kKinds };
+enum Kind : uint64_t { kEncode, kDecode, kImages, kInputs, kPrior, kKinds };
 
 uint64_t signature(int64_t batch, uint64_t kind) {
   return static_cast<uint64_t>(batch) * kKinds + kind;
@@ -124,15 +124,30 @@ Inference::Posterior Inference::encode(const std::vector<float>& images, const L
                  [&](Tape& tape, const Tensor& x, const Tensor& label) {
                    return model_.encode(tape, x, label);
                  });
-  if (!model_.variational()) return {encoded, {}};
+  return model_.variational() ? as_posterior(encoded) : Posterior{encoded, {}};
+}
+
+Inference::Posterior Inference::as_posterior(const std::vector<float>& encoded) const {
+  const int64_t latent = model_.latent_dim();
   Posterior posterior;
-  for (size_t row = 0; row < encoded.size(); row += static_cast<size_t>(width)) {
+  for (size_t row = 0; row < encoded.size(); row += static_cast<size_t>(2 * latent)) {
     const float* stats = encoded.data() + row;
     posterior.mean.insert(posterior.mean.end(), stats, stats + latent);
-    std::transform(stats + latent, stats + width, std::back_inserter(posterior.logvar),
+    std::transform(stats + latent, stats + 2 * latent, std::back_inserter(posterior.logvar),
                    [](float raw) { return formulas::bounded_logvar(raw); });
   }
   return posterior;
+}
+
+Inference::Posterior Inference::prior_components() {
+  Tensor stats;
+  tape_.run(signature(model_.config().pseudo_inputs, kPrior), [&](Tape& tape) {
+    stats = model_.prior_components(tape);
+    tape.keep(stats);
+  });
+  std::vector<float> host(static_cast<size_t>(stats.size()));
+  context_.download(host.data(), stats.data, stats.bytes());
+  return as_posterior(host);
 }
 
 std::vector<float> Inference::decode(const std::vector<float>& latents, const Labels& labels) {
@@ -146,18 +161,33 @@ std::vector<float> Inference::decode(const std::vector<float>& latents, const La
 }
 
 std::vector<float> Inference::prior_latents(int64_t n, uint64_t seed, float temperature,
-                                            int64_t first) const {
+                                            int64_t first) {
   if (model_.quantised()) {
     const CodebookTable table(model_);
     return table.latents_of(table.draw(n, seed, temperature, first));
   }
+  const int64_t latent = model_.latent_dim();
   std::vector<float> latents;
   NoiseAddress at;
   at.purpose = NoisePurpose::prior;
   for (int64_t i = 0; i < n; ++i) {
     at.sample = static_cast<uint32_t>(first + i);
-    for (int64_t d = 0; d < model_.latent_dim(); ++d) {
+    for (int64_t d = 0; d < latent; ++d) {
       latents.push_back(temperature * normal1(NoiseKey{seed}, at, static_cast<uint64_t>(d)));
+    }
+  }
+  if (!model_.has_learned_prior()) return latents;
+  const Posterior components = prior_components();
+  NoiseAddress choice = at;
+  choice.draw = 1;
+  for (int64_t i = 0; i < n; ++i) {
+    choice.sample = static_cast<uint32_t>(first + i);
+    const uint64_t word = noise_bits(NoiseKey{seed}, choice, 0).c0;
+    const uint64_t k = word * static_cast<uint64_t>(model_.config().pseudo_inputs) >> 32;
+    for (int64_t d = 0; d < latent; ++d) {
+      const auto at_k = static_cast<size_t>(static_cast<int64_t>(k) * latent + d);
+      float& z = latents[static_cast<size_t>(i * latent + d)];
+      z = components.mean[at_k] + std::exp(0.5f * components.logvar[at_k]) * z;
     }
   }
   return latents;

@@ -44,10 +44,13 @@ class Inference {
   // From now on decode() draws from p(x | z), cut to [0, 1], in place of its mean.
   void draw_pixels(uint64_t seed) { pixel_seed_ = seed; }
 
-  // N(0, temperature^2) latents: draw number `first + i` of `seed`, whatever n is. With a codebook
-  // codes as CodebookTable::draw() gives them.
+  // Latents from the prior: draw number `first + i` of `seed`, whatever n is. Deviations from the mean,
+  // of a VampPrior from its component's, are multiplied by `temperature`. With a
+  // codebook codes as CodebookTable::draw() gives them.
   std::vector<float> prior_latents(int64_t n, uint64_t seed, float temperature = 1.0f,
-                                   int64_t first = 0) const;
+                                   int64_t first = 0);
+  // Of a VampPrior: its components.
+  Posterior prior_components();
 
   // Images [first, first + n) of a data set as a likelihood compares with them, never corrupted.
   std::vector<float> images(const ImageData& data, int64_t first, int64_t n, Binarise binarise,
@@ -57,6 +60,7 @@ class Inference {
                             uint64_t seed);
 
  private:
+  Posterior as_posterior(const std::vector<float>& encoded) const;
   std::vector<float> gathered(const ImageData& data, int64_t first, int64_t n, Binarise binarise,
                               uint64_t seed, Tensor ImageBatch::*which);
   template <class Body>

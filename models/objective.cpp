@@ -1,5 +1,7 @@
 #include "models/objective.h"
 
+#include "engine/ops/basis_op.h"
+#include "engine/ops/density_op.h"
 #include "kernels/error.h"
 #include "models/layer_spec.h"
 
@@ -54,15 +56,42 @@ void check_quantised(const ObjectiveConfig& c, const ModelConfig& model, bool bf
   }
 }
 
+// What is known of N(0, I) only.
+void check_learned_prior(const ObjectiveConfig& c) {
+  const char* key = c.free_bits > 0           ? "free_bits"
+                    : c.capacity_weight > 0   ? "capacity_weight"
+                    : c.bound == Bound::tcvae ? "bound"
+                    : c.dip_off_diagonal > 0  ? "dip_off_diagonal"
+                    : c.dip_diagonal > 0      ? "dip_diagonal"
+                    : c.mmd > 0               ? "mmd"
+                                              : nullptr;
+  if (key) refuse(key, "is for the prior N(0, I); set model.prior to standard");
+}
+
 }  // namespace
 
 bool ObjectiveConfig::is_elbo() const {
   return !uses_posterior(*this) && mmd == 0 && l1 == 0 && sparsity == 0 && contractive == 0;
 }
 
+float final_kl_weight(const TrainConfig& train, int64_t pixels, int64_t latents) {
+  if (train.beta_norm == 0) return train.beta;
+  return static_cast<float>(static_cast<double>(train.beta_norm) * static_cast<double>(pixels) /
+                            static_cast<double>(latents));
+}
+
 void check_objective(const TrainConfig& train, const ModelConfig& model, bool bf16) {
   const ObjectiveConfig& c = train.objective;
   check_quantised(c, model, bf16);
+  if (model.prior == Prior::vamp) {
+    if (bf16) {
+      throw_error(ErrorCode::usage, "model.prior vamp needs --precision fp32 or tf32, found bf16");
+    }
+    check_learned_prior(c);
+  }
+  if (train.beta_norm > 0 && train.beta != 1) {
+    throw_error(ErrorCode::usage, "train.beta_norm and train.beta both weigh the KL; use one");
+  }
   if (c.is_elbo()) return;
   const bool importance = c.bound == Bound::iwae || c.bound == Bound::dreg;
   if (bf16) {
@@ -87,7 +116,7 @@ void check_objective(const TrainConfig& train, const ModelConfig& model, bool bf
   if (c.sparsity > 0 && model.latent_channels > 0) {
     refuse("sparsity", "needs a code in (0, 1), and a latent that is a picture has no activation");
   }
-  const bool weighted = c.recon_weight != 1 || train.beta != 1 ||
+  const bool weighted = c.recon_weight != 1 || train.beta != 1 || train.beta_norm != 0 ||
                         train.kl_schedule.kind != ScheduleKind::constant ||
                         train.kl_schedule.base != 1 || uses_kl_term(c);
   if (importance && weighted) {
@@ -126,6 +155,10 @@ RowWeight batch_mean_weight(const Tensor& value, int64_t batch) {
   return weight;
 }
 
+Tensor sampled_kl(Tape& tape, const Autoencoder& model, const Tensor& z, const Tensor& stats) {
+  return add(tape, log_density(tape, z, stats), scale(tape, model.log_prior(tape, z), -1));
+}
+
 ObjectiveTerms elbo_objective(Tape& tape, const Autoencoder& model, const ImageBatch& images,
                               const NoiseSource& noise, const ObjectiveWeights* weights) {
   const int64_t batch = images.target.shape[0];
@@ -135,7 +168,14 @@ ObjectiveTerms elbo_objective(Tape& tape, const Autoencoder& model, const ImageB
     kl_weight = batch_mean_weight(weights->kl, batch);
   }
   ObjectiveTerms terms;
-  if (model.variational()) {
+  if (model.has_learned_prior()) {
+    ELBO_CHECK(!weights, "elbo_objective: a learned prior is trained by composed_objective()");
+    const Tensor stats = model.encode(tape, images.input);
+    const Tensor z = reparam_kl(tape, stats, noise, {}).z;
+    terms.kl = sampled_kl(tape, model, z, stats);
+    terms.has_kl = true;
+    terms.nll = model.decode_nll(tape, z, 0, images.target, {});
+  } else if (model.variational()) {
     const LatentBlock block = model.sample(tape, images.input, noise, kl_weight, images.label);
     terms.kl = block.latent.kl;
     terms.has_kl = true;
@@ -149,7 +189,7 @@ ObjectiveTerms elbo_objective(Tape& tape, const Autoencoder& model, const ImageB
 
 ObjectiveTerms training_objective(Tape& tape, const Autoencoder& model, const ImageBatch& images,
                                   const ObjectiveInput& input) {
-  if (input.config->is_elbo() && !model.quantised())
+  if (input.config->is_elbo() && !model.quantised() && !model.has_learned_prior())
     return elbo_objective(tape, model, images, input.noise, &input.weights);
   return composed_objective(tape, model, images, input);
 }

@@ -41,6 +41,10 @@ struct ObjectiveInput {
   int64_t samples = 0;  // images in the training set
 };
 
+// The final weight of the KL: beta, or beta_norm * pixels / latents, so that minimising the weighted sum is
+// minimising mean over pixels + beta_norm * mean over latents (Higgins et al. 2017, appendix A.4).
+float final_kl_weight(const TrainConfig& train, int64_t pixels, int64_t latents);
+
 // ErrorCode::usage naming the key, if a model cannot be trained on an objective.
 void check_objective(const TrainConfig& train, const ModelConfig& model, bool bf16);
 
@@ -54,6 +58,9 @@ ObjectiveTerms training_objective(Tape& tape, const Autoencoder& model, const Im
 
 // A scalar as the weight of every row's loss, averaged over the batch.
 RowWeight batch_mean_weight(const Tensor& value, int64_t batch);
+
+// log q(z | x) - log p(z) of a draw: the KL divergence on average, where it has no closed form. [B]
+Tensor sampled_kl(Tape& tape, const Autoencoder& model, const Tensor& z, const Tensor& stats);
 
 // The bounds and penalties that elbo_objective() does not know.
 ObjectiveTerms composed_objective(Tape& tape, const Autoencoder& model, const ImageBatch& images,

@@ -103,6 +103,7 @@ class Composer {
 
   void evidence_bound() {
     const Tensor stats = model_.encode(tape_, images_.input, images_.label);
+    if (model_.has_learned_prior()) return learned_prior(stats);
     const bool plain_kl = config_.free_bits == 0 && config_.capacity_weight == 0;
     const LatentSample latent = sample(stats, plain_kl ? kl_weight_ : RowWeight{});
     if (plain_kl) {
@@ -117,6 +118,13 @@ class Composer {
     }
     reconstruct(latent.z);
     penalise_aggregate(stats, latent.z);
+  }
+
+  void learned_prior(const Tensor& stats) {
+    const Tensor z = sample(stats, {}).z;
+    terms_.kl = sampled_kl(tape_, model_, z, stats);
+    add_term(terms_.kl, kl_weight_);
+    reconstruct(z);
   }
 
   // E[log q(z|x) - log q(z)] + beta E[log q(z) - sum_d log q(z_d)] + E[sum_d log q(z_d) - log p(z)],
@@ -156,7 +164,7 @@ class Composer {
     const Tensor output = model_.decode(tape_, z, images_.label);
     const Tensor nll = model_.likelihood().nll(tape_, output, target, {});
     const Tensor ratio =
-        add(tape_, prior_log_density(tape_, z),
+        add(tape_, model_.log_prior(tape_, z),
             scale(tape_, log_density(tape_, z, doubly ? detach(stats) : stats), -1));
     const Tensor log_weight =
         reshape(tape_, add(tape_, detach(ratio), scale(tape_, nll, -1)), {batch_, draws});
@@ -171,7 +179,8 @@ class Composer {
                                -std::log(static_cast<double>(draws)));
     add_mean(bound, -1.0);
     terms_.nll = mean_over_draws(nll, draws);
-    terms_.kl = mean_over_draws(latent.kl, draws);
+    terms_.kl = mean_over_draws(
+        model_.has_learned_prior() ? scale(tape_, detach(ratio), -1) : latent.kl, draws);
     penalise_aggregate(stats, latent.z);
   }
 

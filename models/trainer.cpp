@@ -85,9 +85,10 @@ Trainer::Trainer(Context& context, const RunConfig& config, const ImageData& tra
   rule_.learning_rate = config.train.learning_rate;
   rule_.kl_weight = config.train.kl_schedule;
   rule_.capacity = config.train.objective.capacity;
-  rule_.kl_weight.base *= config.train.beta;
-  rule_.kl_weight.start *= config.train.beta;
-  for (float& value : rule_.kl_weight.value) value *= config.train.beta;
+  const float beta = final_kl_weight(config.train, model_->image_size(), model_->latent_dim());
+  rule_.kl_weight.base *= beta;
+  rule_.kl_weight.start *= beta;
+  for (float& value : rule_.kl_weight.value) value *= beta;
   rule_.samples = static_cast<uint64_t>(config.train.overfit_batch
                                             ? std::min(config.train.batch_size, train.count())
                                             : train.count());

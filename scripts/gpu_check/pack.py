@@ -16,6 +16,9 @@ from gpu_check.state import write_json
 FOLDER = "elbo-gpu-check"  # what the bundle unpacks to
 MOST_BYTES = 40 * 1000 * 1000  # what still travels easily
 DEFAULT_ARCHITECTURES = "80,90"
+# Of C++ and CUDA code. Both are named at every build, as CMake would keep what an earlier one was told.
+OPTIMISED = ("-O3 -DNDEBUG", "-O3 -DNDEBUG")
+UNOPTIMISED = ("-O1 -DNDEBUG", "-O1 -DNDEBUG -Xcicc -O1 -Xptxas -O1")
 # Beside the programs. bench/results are old figures and stay behind.
 SCRIPTS = ["scripts/gpu-check", "scripts/gpu_check", "bench/run", "bench/sweep", "bench/report",
            "bench/compare", "bench/harness", "bench/peers", "docs/gpu-check.md", "LICENSE"]
@@ -33,8 +36,9 @@ def cmake_architectures(given):
     return ";".join([f"{number}-real" for number in numbers] + [f"{numbers[-1]}-virtual"])
 
 
-def build(architectures, programs, jobs):
-    for command in (["cmake", "--preset", PRESET, f"-DCMAKE_CUDA_ARCHITECTURES={architectures}"],
+def build(architectures, programs, jobs, flags):
+    for command in (["cmake", "--preset", PRESET, f"-DCMAKE_CUDA_ARCHITECTURES={architectures}",
+                     f"-DCMAKE_CXX_FLAGS_RELEASE={flags[0]}", f"-DCMAKE_CUDA_FLAGS_RELEASE={flags[1]}"],
                     ["cmake", "--build", BUILD, "-j", str(jobs), "--target", *programs]):
         if subprocess.run(command, cwd=ROOT, check=False).returncode:
             raise CheckError(f"{' '.join(command)} failed")
@@ -118,7 +122,7 @@ def pack(args):
         print("gpu-check: .tar.xz is three times smaller", file=sys.stderr)
     architectures = cmake_architectures(args.arch)
     programs = [name for name in PROGRAMS if name not in args.without]
-    build(architectures, programs, args.jobs)
+    build(architectures, programs, args.jobs, UNOPTIMISED if args.unoptimised else OPTIMISED)
     with tempfile.TemporaryDirectory(prefix="elbo-gpu-check-") as folder:
         digests, shipped = add_programs(folder, programs)
         add_scripts(folder)
@@ -126,7 +130,7 @@ def pack(args):
             add_mnist(folder, args.mnist)
         write_json(os.path.join(folder, MANIFEST), {
             "commit": commit(), "architectures": architectures, "programs": digests, "libraries": shipped,
-            "mnist": bool(args.mnist),
+            "mnist": bool(args.mnist), "optimised": not args.unoptimised,
             "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds")})
         os.makedirs(os.path.dirname(os.path.abspath(args.out)), exist_ok=True)
         size = write_bundle(folder, args.out)

@@ -139,6 +139,22 @@ TEST_P(AttentionTest, LargeScoresDoNotOverflow) {
   EXPECT_EQ(got.dq, (std::vector<float>{0, 0}));
 }
 
+// The largest score stands where only a second look of a warp along its row finds it.
+TEST_P(AttentionTest, TheLargestScoreIsFoundAnywhereInARow) {
+  constexpr int64_t kPositions = 70;
+  for (const int64_t at : {int64_t{40}, int64_t{66}}) {
+    std::vector<float> q(kPositions, 1000.0f), k(kPositions, 0.0f), v(kPositions);
+    k[static_cast<size_t>(at)] = 1.0f;
+    for (int64_t i = 0; i < kPositions; ++i) v[static_cast<size_t>(i)] = static_cast<float>(i);
+    const std::vector<float> zeros(kPositions, 0.0f);
+    const Result<float> got = run({1, kPositions, 1}, q, k, v, zeros, zeros, GradMode::write);
+    EXPECT_EQ(got.y, std::vector<float>(kPositions, static_cast<float>(at)));
+  }
+}
+
+// More rows than a grid has warps, so that warps take several.
+TEST_P(AttentionTest, ManyRows) { check<float>({4300, 2, 1}, 1.0, GradMode::write); }
+
 TEST_P(AttentionTest, NaNComesOut) {
   const Size size{1, 40, 2};
   auto q = random_values<float>(80, 1);

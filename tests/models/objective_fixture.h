@@ -24,13 +24,15 @@ struct Outcome {
 class Subject {
  public:
   explicit Subject(const ObjectiveConfig& objective, ModelKind kind = ModelKind::mlp_vae,
-                   Likelihood likelihood = Likelihood::bernoulli)
+                   Likelihood likelihood = Likelihood::bernoulli, Prior prior = Prior::standard)
       : objective_(objective), params_(context_, DType::f64) {
     config_.kind = kind;
     config_.likelihood = likelihood;
     config_.hidden = {7};
     config_.latent_dim = 3;
     config_.activation = Activation::tanh;
+    config_.prior = prior;
+    config_.pseudo_inputs = 4;
     if (objective.sparsity > 0) config_.code_activation = Activation::sigmoid;
     TrainConfig train;
     train.objective = objective;
@@ -86,7 +88,7 @@ class Subject {
       const Tensor stats = model_->encode(t, batch().input);
       const Tensor z = reparam_kl(t, stats, noise_, {}).z;
       q = log_density(t, z, stats);
-      p = prior_log_density(t, z);
+      p = model_->log_prior(t, z);
       t.keep(q);
       t.keep(p);
     });

@@ -174,6 +174,17 @@ TEST(StratifiedWeights, SumToOneWithTheOwnSampleOnTheDiagonal) {
   }
 }
 
+TEST(NormalisedBeta, IsTheWeightThatMeansWouldHave) {
+  TrainConfig train;
+  EXPECT_EQ(final_kl_weight(train, 784, 20), 1.0f);
+  train.beta_norm = 0.5f;
+  // nll / 784 + 0.5 kl / 20, times 784
+  EXPECT_FLOAT_EQ(final_kl_weight(train, 784, 20), 19.6f);
+  train.beta = 2;
+  EXPECT_EQ(error_of([&] { check_objective(train, {}, false); }),
+            "2: train.beta_norm and train.beta both weigh the KL; use one");
+}
+
 TEST(ObjectiveErrors, NameTheKeyAndWhatToDo) {
   ModelConfig vae, plain;
   plain.kind = ModelKind::mlp_ae;

@@ -6,6 +6,7 @@
 #include "engine/ops/density_op.h"
 #include "engine/ops/linear_op.h"
 #include "engine/ops/loss_op.h"
+#include "engine/ops/parameter_op.h"
 
 namespace elbo {
 namespace {
@@ -179,10 +180,23 @@ void add_contractive(std::vector<OpEntry>& table) {
   table.push_back(norms);
 }
 
+// Used twice, so that its gradient must add.
+void add_parameter(std::vector<OpEntry>& table) {
+  OpEntry entry = entry_of("parameter", one_matrix, [](OpInputs& in) {
+    const auto value = [&] {
+      return parameter(in.tape, in.params, in.param_ids[0], Activation::sigmoid);
+    };
+    return OpOutputs{{mul(in.tape, in.leaves[0], value()), value()}, {}};
+  });
+  for (OpCase& sample : entry.cases) sample.params = {sample.leaves[0]};
+  table.push_back(entry);
+}
+
 }  // namespace
 
 std::vector<OpEntry> objective_ops() {
   std::vector<OpEntry> table;
+  add_parameter(table);
   add_contractive(table);
   table.push_back(entry_of("log_density", z_and_stats, [](OpInputs& in) {
     return OpOutputs{{log_density(in.tape, in.leaves[0], in.leaves[1])}, {}};
