@@ -59,7 +59,7 @@ class StepRecordTest : public DeviceTest {
 TEST_P(StepRecordTest, TakesThePerplexityAlong) {
   DeviceBuffer<StepState> state(device(), std::vector<StepState>{example()});
   DeviceBuffer<LossRecord> ring(device(), std::vector<LossRecord>(4));
-  DeviceBuffer<float> grad(device(), {1.0f}), perplexity(device(), {17.5f});
+  DeviceBuffer<float> grad(device(), std::vector{1.0f}), perplexity(device(), std::vector{17.5f});
   StepRecord args;
   args.grad = grad.data();
   args.count = args.batch = 1;

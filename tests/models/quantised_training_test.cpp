@@ -41,10 +41,10 @@ class QuantisedTraining : public testing::TestWithParam<Device> {
   }
 };
 
-TEST_P(QuantisedTraining, LossFallsAndCodesAreUsed) {
+TEST(QuantisedModels, LossFallsAndCodesAreUsed) {
   for (RunConfig config : {vector_config(), picture_config()}) {
     config.train.epochs = 30;
-    Session session(config, GetParam());
+    Session session(config);
     Recorder record;
     session.trainer.run(record);
     const EpochReport &first = record.epochs.front(), &last = record.epochs.back();
@@ -54,6 +54,24 @@ TEST_P(QuantisedTraining, LossFallsAndCodesAreUsed) {
     EXPECT_LE(last.train.perplexity, static_cast<double>(config.model.codebook));
     EXPECT_EQ(last.train.kl, 0.0);
     EXPECT_GT(last.train.loss, last.train.recon) << "the commitment is missing";
+  }
+}
+
+TEST(QuantisedModels, CudaTakesTheStepsOfTheCpu) {
+  if (!why_no_cuda().empty()) GTEST_SKIP() << why_no_cuda();
+  for (RunConfig config : {vector_config(), picture_config()}) {
+    config.train.max_steps = 4;
+    config.output.log_interval = 1;
+    Session cpu(config), cuda(config, Device::cuda);
+    Recorder want, got;
+    cpu.trainer.run(want);
+    cuda.trainer.run(got);
+    for (size_t i = 0; i < 4; ++i) {
+      const LossMeans &a = want.reports[i].window, &b = got.reports[i].window;
+      EXPECT_NEAR(b.loss, a.loss, 1e-4 * a.loss) << i;
+      EXPECT_NEAR(b.perplexity, a.perplexity, 1e-4 * a.perplexity) << i;
+    }
+    EXPECT_NEAR(got.epochs.back().test.recon, want.epochs.back().test.recon, 1e-2);
   }
 }
 
@@ -89,7 +107,7 @@ TEST(QuantisedModels, GoWithLabels) {
 
 TEST_P(QuantisedTraining, GoesOnBitForBit) {
   for (RunConfig config : {vector_config(), picture_config()}) {
-    config.train.epochs = 3;
+    config.train.epochs = 2;
     Session whole(config, GetParam()), half(config, GetParam()), resumed(config, GetParam());
     Recorder all, before, after;
     whole.trainer.run(all);
@@ -108,7 +126,7 @@ TEST_P(QuantisedTraining, GoesOnBitForBit) {
 TEST_P(QuantisedTraining, StepsInGraphsAreTheSame) {
   RunConfig config = picture_config();
   config.model.codebook_restart = 0.5f;
-  config.train.epochs = 3;
+  config.train.epochs = 2;
   config.graph_steps = 0;
   Session plain(config, GetParam());
   config.graph_steps = 2;
@@ -121,7 +139,8 @@ TEST_P(QuantisedTraining, StepsInGraphsAreTheSame) {
 
 // What is decoded are codes, whatever one asks for, and encoding gives such.
 TEST_P(QuantisedTraining, ToolsSeeCodesOnly) {
-  for (const RunConfig& config : {vector_config(), picture_config()}) {
+  for (RunConfig config : {vector_config(), picture_config()}) {
+    config.train.epochs = 1;
     Session session(config, GetParam());
     Recorder record;
     session.trainer.run(record);
