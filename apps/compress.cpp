@@ -1,12 +1,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 
 #include "apps/image_sheet.h"
 #include "apps/picture_file.h"
 #include "apps/run_images.h"
 #include "apps/subcommands.h"
+#include "models/codebook_table.h"
 #include "models/image_quality.h"
 #include "models/principal_components.h"
 #include "models/scalar_quantiser.h"
@@ -50,17 +52,36 @@ void add_codes(std::vector<Method>& methods, const std::string& name,
                      restore(quantiser.rounded(codes))});
 }
 
+// Codes of a codebook, as plain numbers and as an entropy coder writes them, with the same images.
+void add_codebook_codes(std::vector<Method>& methods, TrainedRun& run,
+                        const std::vector<float>& latents, const Inference::Labels& labels) {
+  const CodebookTable table(run.model());
+  const std::string name = fmt::format("{} codes of {}", table.codes_per_image(), table.size());
+  const std::vector<float> images = run.inference().decode(latents, labels);
+  methods.push_back({name, table.plain_bits() / 8, images});
+  methods.push_back(
+      {"  entropy coded", table.entropy_coded_bits(table.codes_of(latents)) / 8, images});
+}
+
 std::vector<Method> methods_of(TrainedRun& run, const RunImages& train, const RunImages& test,
                                const std::vector<float>& originals, int bits) {
   std::vector<Method> methods;
   const int64_t dim = run.model().latent_dim(), count = test.count();
   const auto labels = run.inference().labels(test.data, 0, count);
-  add_codes(methods, fmt::format("{} latents", dim),
-            encode_images(run, train, 0, train.count()).mean,
-            run.inference().encode(originals, labels).mean, dim, bits,
-            [&](const std::vector<float>& codes) { return run.inference().decode(codes, labels); });
+  int64_t components = dim;
+  const std::vector<float> latents = run.inference().encode(originals, labels).mean;
+  if (run.model().quantised()) {
+    add_codebook_codes(methods, run, latents, labels);
+    components = std::max<int64_t>(std::lround(8 * methods[0].bytes_per_image / bits), 1);
+  } else {
+    add_codes(
+        methods, fmt::format("{} latents", dim), encode_images(run, train, 0, train.count()).mean,
+        latents, dim, bits,
+        [&](const std::vector<float>& codes) { return run.inference().decode(codes, labels); });
+  }
   const std::vector<float> train_pixels = pixels_of(run, train, 0, train.count());
-  const PrincipalComponents pca = principal_components(train_pixels, run.image().size(), dim);
+  const PrincipalComponents pca =
+      principal_components(train_pixels, run.image().size(), components);
   add_codes(methods, fmt::format("{} components", pca.count), pca.project(train_pixels),
             pca.project(originals), pca.count, bits,
             [&](const std::vector<float>& codes) { return pca.restore(codes); });
@@ -112,7 +133,9 @@ CommandLine compress_command_line() {
       "Raw images have a byte per value. Principal components and ranges of codes come\n"
       "from training images; they and the model are not counted. PNG and JPEG hold all\n"
       "images in one sheet; JPEG's quality is the least that matches that of latents\n"
-      "cut down to --bits.\n";
+      "cut down to --bits. Codes of a codebook take the bits of their numbers, or as\n"
+      "many as an entropy coder needs that knows how often training used each; there\n"
+      "are as many components of --bits as fit into their size.\n";
   command.examples = {"elbo compress --run runs/four", "elbo compress --run runs/mnist --bits 4",
                       "elbo compress --run runs/faces --split train -n 500 --out faces.png"};
   return command;

@@ -133,6 +133,17 @@ std::vector<ConfigKey> model_keys() {
                  {-20, 20}),
       number_key(ELBO_MEMBER(model.log_scale), {kModel, "laplace: fixed; 0 is the absolute error"},
                  {-10, 10}),
+      integer_key(ELBO_MEMBER(model.codebook),
+                  {kModel, "plain autoencoder: how many codes latents are made of; 0: any latent"},
+                  0, 1 << 20),
+      integer_key(ELBO_MEMBER(model.code_size),
+                  {kModel, "values of a code; 0: a picture's channels, or all of a vector"}, 0,
+                  65536),
+      number_key(ELBO_MEMBER(model.codebook_decay),
+                 {kModel, "memory of the running means that codes are"}, {0, 1, true}),
+      number_key(ELBO_MEMBER(model.codebook_restart),
+                 {kModel, "codes below so much of an even share of use start again; 0: never"},
+                 {0, 1}),
       choice_key(ELBO_MEMBER(model.prior),
                  {kModel, "of the latent: N(0, I), or a VampPrior, which is learned", "--prior"},
                  Choices<Prior>{{"standard", Prior::standard}, {"vamp", Prior::vamp}}),
@@ -213,6 +224,9 @@ std::vector<ConfigKey> objective_keys() {
                  {kTraining, "plain autoencoder: weight of the code's squared Jacobian"}, weight),
       number_key(ELBO_MEMBER(train.objective.classification),
                  {kTraining, "classifier: weight of the known labels' mean cross-entropy"}, weight),
+      number_key(ELBO_MEMBER(train.objective.commitment),
+                 {kTraining, "codebook: weight of the latent's squared distance from its codes"},
+                 weight),
   };
 }
 

@@ -1,3 +1,4 @@
+#include "apps/code_files.h"
 #include "apps/image_grid.h"
 #include "apps/latent_files.h"
 #include "apps/output_path.h"
@@ -19,12 +20,14 @@ CommandLine decode_command_line() {
   const std::string group = "Files";
   command.flags = with_run_flags(
       {{"--latents", 0, Takes::one_value, "FILE.npy", group,
-        "codes [N, latents], or one [latents]"},
+        "codes [N, latents], or one [latents]; with a codebook also whole numbers [N, codes]"},
        {"--out", 'o', Takes::one_value, "FILE", group,
         "a grid as .png, or all pictures [N, height, width(, 3)] in [0, 1] as .npy",
         "DIR/decode.png"},
        {"--columns", 0, Takes::one_value, "N", group, "pictures per row of the grid", "8"}});
-  command.notes = "elbo encode makes such codes; so does numpy.save of any program.\n";
+  command.notes =
+      "elbo encode makes such codes; so does numpy.save of any program. With a codebook\n"
+      "what is decoded are the codes that are nearest to them.\n";
   command.examples = {"elbo decode --run runs/first --latents runs/first/codes.npy -o all.npy",
                       "elbo decode --run runs/mnist --latents codes.npy --columns 20",
                       "elbo decode --run runs/mnist --latents one.npy --out one.png"};
@@ -39,7 +42,7 @@ int decode(const Arguments& arguments) {
   Log log;
   TrainedRun run(arguments, log);
   const int64_t dim = run.model().latent_dim();
-  const std::vector<float> codes = read_latents(latents, dim);
+  const std::vector<float> codes = read_latents_or_codes(latents, run.model());
   const bool grid = out.ends_with(".png");
   if (grid) check_grid(std::ssize(codes) / dim, run.image(), style);
   const std::vector<float> pictures = run.inference().decode(codes);

@@ -1,6 +1,7 @@
 #include <cmath>
 #include <cstdio>
 
+#include "apps/code_files.h"
 #include "apps/latent_files.h"
 #include "apps/output_path.h"
 #include "apps/run_images.h"
@@ -21,10 +22,14 @@ CommandLine encode_command_line() {
       {"--out", 'o', Takes::one_value, "FILE.npy", files, "posterior means [N, latents]",
        "DIR/codes.npy"},
       {"--logvar", 0, Takes::one_value, "FILE.npy", files, "their log-variances, too"},
+      {"--indices", 0, Takes::one_value, "FILE.npy", files,
+       "with a codebook: which codes they are [N, codes], as int32, too"},
       {"--labels", 0, Takes::one_value, "FILE.npy", files, "the images' labels [N], too"}};
   flags.insert(flags.end(), own.begin(), own.end());
   command.flags = with_run_flags(flags);
-  command.notes = "The code of a plain autoencoder stands for its mean. elbo decode leads back.\n";
+  command.notes =
+      "The code of a plain autoencoder stands for its mean. elbo decode leads back.\n"
+      "With a codebook codes are what the decoder sees: vectors of the codebook.\n";
   command.examples = {"elbo encode --run runs/first",
                       "elbo encode --run runs/mnist --split train --labels labels.npy -o codes.npy",
                       "elbo encode --run runs/mnist --first 100 -n 10 --logvar logvar.npy"};
@@ -35,6 +40,7 @@ int encode(const Arguments& arguments) {
   const Split split = parse_split(arguments);
   const std::string mean_path = output_path(arguments, "--out", "codes.npy", {".npy"});
   const std::string logvar_path = output_path(arguments, "--logvar", "", {".npy"});
+  const std::string indices_path = output_path(arguments, "--indices", "", {".npy"});
   const std::string labels_path = output_path(arguments, "--labels", "", {".npy"});
   const int64_t asked = arguments.integer("--count", 0, 0, INT64_MAX);
   Log log;
@@ -42,6 +48,10 @@ int encode(const Arguments& arguments) {
   if (!logvar_path.empty() && !run.model().variational()) {
     throw Error(ErrorCode::usage,
                 "--logvar: a plain autoencoder has no variances; leave the flag out");
+  }
+  if (!indices_path.empty() && !run.model().quantised()) {
+    throw Error(ErrorCode::usage,
+                "--indices: the model of this run has no codebook; leave the flag out");
   }
   const RunImages images = ImageSource(run, arguments.text("--data"), log).open(split);
   const int64_t first = arguments.integer("--first", 0, 0, images.count() - 1);
@@ -55,6 +65,7 @@ int encode(const Arguments& arguments) {
   const int64_t dim = run.model().latent_dim();
   write_latents(mean_path, codes.mean, dim);
   if (!logvar_path.empty()) write_latents(logvar_path, codes.logvar, dim);
+  if (!indices_path.empty()) write_codes(indices_path, codes.mean, run.model());
   if (!labels_path.empty()) {
     const std::span<const uint8_t> labels(images.labels);
     write_npy(real_fs(), labels_path,

@@ -99,6 +99,10 @@ std::string audit_table(const AuditReport& report, const AuditSubject& subject) 
                    ", importance-sampled, K = " + std::to_string(subject.options.nll_samples));
   text += report.bits_per_dim ? row("bits per dim", fixed_text(*report.bits_per_dim, 4))
                               : row("bits per dim", "-", why_no_bits(report, subject));
+  if (report.perplexity) {
+    text += row("perplexity", fixed_text(*report.perplexity, 2),
+                concat("of codes, ", *report.codes_used, " of ", report.codes, " in use"));
+  }
   if (report.iou) {
     text += row("IoU", fixed_text(*report.iou, 4), "of reconstructions at threshold 1/2");
   }
@@ -133,6 +137,11 @@ std::string audit_json(const AuditReport& report, const AuditSubject& subject) {
   add("entropy_floor_nats", json_number(report.entropy_floor_nats));
   add("iou", json_number(report.iou));
   add("accuracy", json_number(report.accuracy));
+  if (report.perplexity) {
+    add("perplexity", json_number(report.perplexity));
+    add("codes_used", std::to_string(*report.codes_used));
+    add("codes", std::to_string(report.codes));
+  }
   std::string latents;
   for (const double kl : report.kl_per_latent) {
     latents += (latents.empty() ? "" : ", ") + json_number(kl);

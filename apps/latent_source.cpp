@@ -94,6 +94,11 @@ std::vector<float> LatentSource::latent(const std::string& flag, const std::stri
 
 void warn_without_prior(const TrainedRun& run, Log& log) {
   if (run.model().variational()) return;
+  if (run.model().quantised()) {
+    return log.note(
+        "codes are drawn one by one, as often as training used them: nothing says which go "
+        "together, so pictures are no better than textures");
+  }
   log.warning("a plain autoencoder has no prior: latents from N(0, I) may mean nothing to it");
 }
 

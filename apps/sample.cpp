@@ -67,7 +67,9 @@ CommandLine sample_command_line() {
       {"--count", 'n', Takes::one_value, "N", group, "how many", "64"},
       {"--seed", 's', Takes::one_value, "N", group, "of the latents", "42"},
       {"--temperature", 't', Takes::one_value, "X", group,
-       "standard deviation of the latents; below 1 is tamer, above 1 wilder", "1"},
+       "standard deviation of the latents (with a codebook: codes drawn by use to the power of "
+       "1/X); below 1 is tamer, above 1 wilder",
+       "1"},
       {"--draw-pixels", 0, Takes::nothing, "", group,
        "draw pixels from the decoder's distribution in place of showing its mean"},
       {"--columns", 0, Takes::one_value, "N", group, "pictures per row", "8"},

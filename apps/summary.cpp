@@ -81,6 +81,11 @@ void print_layers(const Autoencoder& model) {
     print_row("mu, logvar", fmt::format("linear {} twice", model.latent_dim()),
               fmt::format("2 x {}", model.latent_dim()), rest);
   }
+  if (model.quantised()) {
+    const Codebook& codebook = model.codebook();
+    print_row("codebook", fmt::format("{} codes of {} values", codebook.size, codebook.dim),
+              fmt::format("{} codes", model.codes_per_image()), 0);
+  }
   print_network(model.decoder());
   if (model.classifies()) print_network(*model.classifier());
   if (learned > 0) print_row("log_variance", "of all pixels", "", learned);

@@ -193,19 +193,18 @@ void TrainSession::on_report(const StepReport& report) {
   step_in_epoch_ += 1;
   const LossMeans& window = report.window;
   fields_ = {{"loss", window.loss}};  // what matters first: a narrow terminal shows no more
-  if (trainer_->model().variational()) fields_.emplace_back("kl", window.kl);
+  const Autoencoder& model = trainer_->model();
+  if (model.variational()) fields_.emplace_back("kl", window.kl);
+  if (model.quantised()) fields_.emplace_back("perplexity", window.perplexity);
   fields_.emplace_back("recon", window.recon);
   fields_.emplace_back("lr", report.learning_rate);
   progress_.report(step_in_epoch_, images_done(), fields_);
-  metrics_->append(report.step, {{"epoch", report.epoch},
-                                 {"loss", window.loss},
-                                 {"recon", window.recon},
-                                 {"kl", window.kl},
-                                 {"lr", report.learning_rate},
-                                 {"beta", report.kl_weight},
-                                 {"grad_norm", report.grad_norm},
-                                 {"img_per_s", progress_.images_per_s()}});
-  const Autoencoder& model = trainer_->model();
+  MetricFields fields = {{"epoch", report.epoch},         {"loss", window.loss},
+                         {"recon", window.recon},         {"kl", window.kl},
+                         {"lr", report.learning_rate},    {"beta", report.kl_weight},
+                         {"grad_norm", report.grad_norm}, {"img_per_s", progress_.images_per_s()}};
+  if (model.quantised()) fields.push_back({"perplexity", window.perplexity});
+  metrics_->append(report.step, fields);
   if (model.variational() && !model.has_learned_prior()) watch_latent(report);
 }
 
@@ -239,6 +238,11 @@ void TrainSession::on_epoch_end(const EpochReport& report) {
                          {"train_recon", report.train.recon},
                          {"train_kl", report.train.kl}};
   std::string text = fmt::format("epoch {}: train {}", report.epoch, means_text(report.train));
+  if (trainer_->model().quantised()) {
+    fields.push_back({"train_perplexity", report.train.perplexity});
+    text += fmt::format(", perplexity {:.1f} of {} codes", report.train.perplexity,
+                        config_.model.codebook);
+  }
   if (report.test.steps > 0) {
     fields.insert(fields.end(), {{"test_loss", report.test.loss},
                                  {"test_recon", report.test.recon},

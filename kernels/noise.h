@@ -48,6 +48,7 @@ enum class NoisePurpose : uint32_t {
   pixels = 20,      // pictures drawn from a decoder's distribution
   permute = 21,     // orders that a discriminator's latents are shuffled in, by dimension
   labelled = 40,    // which images of a class have their label known
+  codes = 23,       // which vectors of a batch codes of a codebook start from
   // As corrupt, of images that are not trained on: always the same.
   corrupt_fixed = 24,
 };

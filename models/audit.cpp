@@ -67,6 +67,7 @@ class Auditor {
     kl_.resize(images);
     nll_.resize(images);
     guessed_.resize(images);
+    if (net.codebook().size > 0) codes_.resize(images * net.latent_dim() / net.codebook().dim);
     mean_.resize(images * net.latent_dim());
     kl_latent_.resize(images * net.latent_dim());
   }
@@ -98,6 +99,7 @@ class Auditor {
   std::vector<double> recon_, entropy_, iou_, kl_, nll_;  // per image
   std::vector<double> guessed_;                           // 1: its own label is the likeliest
   std::vector<double> mean_, kl_latent_;                  // [images, latent_dim]
+  std::vector<int32_t> codes_;                            // of all images
 };
 
 AuditRows Auditor::sample(const AuditPosterior& posterior, int64_t first, int64_t count) const {
@@ -154,6 +156,9 @@ void Auditor::audit_batch(int64_t first, int64_t count) {
   const AuditRows output = net_.decode(z, labels);
   const AuditRows at_mean = binary() ? net_.decode(posterior.mean, labels) : AuditRows{};
   if (net_.variational()) posterior_figures(posterior, first, count);
+  const auto codes_per_image = static_cast<int64_t>(posterior.codes.size()) / count;
+  std::copy(posterior.codes.begin(), posterior.codes.end(),
+            codes_.begin() + first * codes_per_image);
   if (net_.has_learned_prior()) sampled_kl(posterior, z, first, count);
   for (int64_t i = 0; i < count; ++i) {
     const double* target = x.data() + i * size;
@@ -253,6 +258,12 @@ AuditReport Auditor::summarise() const {
   if (net_.classifies()) report.accuracy = mean_of(guessed_);
   if (data_.variant() == DataVariant::grey && bernoulli())
     report.entropy_floor_nats = mean_of(entropy_);
+  if (!codes_.empty()) {
+    const AuditCodeUse use = audit_code_use(codes_, net_.codebook().size);
+    report.perplexity = use.perplexity;
+    report.codes_used = use.used;
+    report.codes = net_.codebook().size;
+  }
   if (!net_.variational()) return report;
 
   report.kl_nats = mean_of(kl_);

@@ -12,6 +12,8 @@
 //   bits     = -ELBO / (D log 2) of discrete data, and 8 more for a density of dequantised bytes
 //   entropy  = sum_d H(x_d) of grey targets: what the Bernoulli cross-entropy cannot go below
 //   accuracy = share of images whose own label is the likeliest of q(y|x), of models that guess it
+//   codes    = exp of the entropy of how often each code of a codebook is used (perplexity),
+//              and how many are
 //   iou      = |x and r| / |x or r|, r the reconstruction from the posterior mean, cut at 1/2
 //
 // Numerics  sums over images run in their order: results do not depend on the number of threads
@@ -59,6 +61,9 @@ struct AuditReport {
   std::optional<double> iou;
   std::optional<double> accuracy;  // of the classifier
   std::optional<int64_t> active_units;
+  std::optional<double> perplexity;  // of the codes of a codebook, as are the two below
+  std::optional<int64_t> codes_used;
+  int64_t codes = 0;
   std::vector<double> kl_per_latent;
   std::vector<AuditImage> per_image;
 };

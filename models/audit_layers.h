@@ -62,6 +62,7 @@ class AuditReader {
   // Of batch normalisation by its running statistics: a factor and a shift per channel.
   AuditLayer batch_norm(const std::string& name, const AuditPicture& picture);
 
+  void skip(const std::string& name) { take(name); }  // which must be there and is not needed
   void refuse_the_rest() const;
 
  private:

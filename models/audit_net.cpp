@@ -148,6 +148,8 @@ AuditNet::AuditNet(const SafetensorsView& weights, const std::string& file_name,
       image_(audit_picture(image)),
       output_(image_) {
   output_.channels *= audit_outputs(config.likelihood);
+  codebook_.size = config.codebook;
+  codebook_.dim = config.code_size;
   if (config.prior == Prior::vamp) {
     pseudo_shape_ = {config.pseudo_inputs, image.channels, image.height, image.width};
   }
@@ -185,23 +187,26 @@ void AuditNet::read_mlp(const SafetensorsView& weights, const std::string& file_
   }
   classifier_ = reader.sequence("classifier", activation, false);
   read_likelihood(reader, file_name);
+  if (!decoder_.empty()) latent_dim_ = decoder_.front().in - classes_;
+  codebook_.read(reader, latent_dim_);
   read_pseudo_inputs(reader);
   reader.refuse_the_rest();
   check_chain(file_name);
-  latent_dim_ = decoder_.front().in - classes_;
 }
 
 void AuditNet::read_convolutional(const SafetensorsView& weights, const std::string& file_name,
                                   const ModelConfig& config, const ImageSize& image) {
   AuditReader reader(weights, file_name, "the network that its configuration describes");
   variational_ = config.variational();
-  latent_dim_ = config.latent_dim;
   std::vector<std::string> layers = config.encoder;
-  if (config.latent_channels > 0) {
-    throw_error(ErrorCode::usage, "evaluate: a latent that is a picture cannot be audited yet");
+  const bool picture = config.latent_channels > 0;
+  if (picture && variational_) {
+    throw_error(ErrorCode::usage,
+                "evaluate: a latent that is a picture cannot be audited yet in a VAE");
   }
-  if (!variational_) {
-    layers.push_back(concat("linear ", latent_dim_, " ", activation_name(config.code_activation)));
+  if (!variational_ && !picture) {
+    layers.push_back(
+        concat("linear ", config.latent_dim, " ", activation_name(config.code_activation)));
   }
   ImageSize seen = image;
   seen.channels += classes_;
@@ -212,6 +217,12 @@ void AuditNet::read_convolutional(const SafetensorsView& weights, const std::str
         ConvolutionalReader(reader, "classifier").read(plan_encoder(parse_layers(guess), image));
   }
   const auto encoder = plan_encoder(parse_layers(layers), seen);
+  const LayerState latent =
+      latent_of(encoder, seen, config.latent_dim, config.latent_channels, variational_);
+  latent_dim_ = latent.size.size();
+  if (picture) codebook_.pixels = latent.size.pixels();
+  LayerState decoded = latent;
+  decoded.size.channels += classes_;
   encoder_ = ConvolutionalReader(reader, "encoder").read(encoder);
   if (variational_) {
     mean_ = reader.linear("fc_mu", Activation::identity);
@@ -219,10 +230,10 @@ void AuditNet::read_convolutional(const SafetensorsView& weights, const std::str
   }
   decoder_ =
       ConvolutionalReader(reader, "decoder")
-          .read(plan_decoder(parse_layers(config.decoder), {{1, 1, latent_dim_ + classes_}, true},
-                             last_picture(encoder, image),
+          .read(plan_decoder(parse_layers(config.decoder), decoded, last_picture(encoder, image),
                              {output_.height, output_.width, output_.channels}));
   read_likelihood(reader, file_name);
+  codebook_.read(reader, latent_dim_);
   read_pseudo_inputs(reader);
   reader.refuse_the_rest();
   check_chain(file_name);
@@ -319,8 +330,12 @@ AuditPosterior AuditNet::encode(const AuditRows& images, const AuditLabels& labe
 // `seen` as files order it, channels first.
 AuditPosterior AuditNet::posterior_of(const AuditRows& seen) const {
   const AuditRows top = audit_run(encoder_, seen);
-  if (!variational_) return {top, {}};
-  AuditPosterior posterior{audit_apply(mean_, top), audit_apply(logvar_, top)};
+  if (!variational_) {
+    AuditPosterior code{top, {}, {}};
+    if (codebook_.size > 0) code.codes = codebook_.quantise(code.mean);
+    return code;
+  }
+  AuditPosterior posterior{audit_apply(mean_, top), audit_apply(logvar_, top), {}};
   for (double& v : posterior.logvar) v = audit_bounded_logvar(v);
   return posterior;
 }

@@ -11,6 +11,7 @@
 //             guessed
 //           pseudo_inputs [K, channels, height, width], of a VampPrior
 //           log_variance [1] or running_variance [1], of a likelihood that has one
+//           codebook.*, of a model whose latents are codes
 //           Convolutional networks take their layers from the configuration (models/audit_layers.h).
 // Shapes    images [N, height * width * channels] in this order, latents [N, latent_dim], row-major
 // Work      every multiplication of the network, by loops; one thread (callers split images over threads)
@@ -24,6 +25,7 @@
 #include <vector>
 
 #include "kernels/conv_geometry.h"
+#include "models/audit_codebook.h"
 #include "models/audit_layers.h"
 #include "models/config.h"
 
@@ -34,6 +36,7 @@ using AuditLabels = std::vector<uint8_t>;
 struct AuditPosterior {
   AuditRows mean;
   AuditRows logvar;  // bounded, so that variance = exp(logvar); empty for a plain autoencoder
+  std::vector<int32_t> codes;  // of each piece of the latents; empty without a codebook
 };
 
 class AuditNet {
@@ -51,6 +54,7 @@ class AuditNet {
   // Of all pixels, if the file has one: learned, or the running one of an optimal variance.
   const std::optional<double>& log_variance() const { return log_variance_; }
   int64_t latent_dim() const { return latent_dim_; }
+  const AuditCodebook& codebook() const { return codebook_; }
 
   // 0: the model is not conditional. Otherwise images and latents come with a label each, below it.
   int64_t classes() const { return classes_; }
@@ -95,6 +99,7 @@ class AuditNet {
   AuditPosterior prior_;      // its components
   AuditLayer mean_, logvar_;  // heads on top of encoder_
   std::vector<AuditLayer> classifier_;
+  AuditCodebook codebook_;
 };
 
 }  // namespace elbo

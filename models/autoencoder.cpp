@@ -59,6 +59,10 @@ void check_config(const ModelConfig& config) {
                 "model.classifier guesses the label that a conditional model is told; add "
                 "--condition label");
   }
+  if (config.quantised() && config.variational()) {
+    throw_error(ErrorCode::usage, "model.codebook is ", config.codebook,
+                " and model.kind is a VAE; codes are for mlp-ae and conv-ae");
+  }
   if (!config.convolutional()) {
     for (int64_t width : config.hidden) {
       if (width < 1) {
@@ -91,6 +95,25 @@ ImageSize encoder_input(const ModelConfig& config, const ImageSize& image) {
   return {image.height, image.width, image.channels + config.classes};
 }
 
+// Values of a code. `latent` is the network's: the configuration may leave its size open.
+int64_t code_size_of(const ModelConfig& config, const LayerState& latent) {
+  if (!latent.flat) {
+    if (config.code_size != 0 && config.code_size != config.latent_channels) {
+      throw_error(ErrorCode::usage, "model.code_size is ", config.code_size,
+                  ", and a latent that is a picture has a code for each of its pixels; expected 0 "
+                  "or its channels, ",
+                  config.latent_channels);
+    }
+    return config.latent_channels;
+  }
+  const int64_t size = latent.size.size(), code = config.code_size == 0 ? size : config.code_size;
+  if (size % code != 0) {
+    throw_error(ErrorCode::usage, "model.code_size is ", code, " and there are ", size,
+                " latents; expected a divisor of their number");
+  }
+  return code;
+}
+
 }  // namespace
 
 Autoencoder::Autoencoder(ParamStore& params, const ModelConfig& config, const ImageSize& image)
@@ -109,6 +132,9 @@ Autoencoder::Autoencoder(ParamStore& params, const ModelConfig& config, const Im
   const LayerState latent =
       latent_of(plans, seen, config.latent_dim, config.latent_channels, variational());
   config_.latent_dim = latent.size.size();
+  if (quantised()) {
+    codebook_ = add_codebook(params, "codebook", config.codebook, code_size_of(config, latent));
+  }
   LayerState decoded = latent;
   if (conditional()) decoded.size.channels += config.classes;
   const ImageSize picture = last_picture(plans, image);
@@ -172,7 +198,7 @@ Tensor Autoencoder::features(Tape& tape, const Tensor& x, const Tensor& label) c
   return view_as(tape, encoder_->run(tape, seen), {features_.size, true});
 }
 
-Tensor Autoencoder::encode(Tape& tape, const Tensor& x, const Tensor& label) const {
+Tensor Autoencoder::encode_freely(Tape& tape, const Tensor& x, const Tensor& label) const {
   const Tensor encoded = features(tape, x, label);
   return variational() ? heads(tape, encoded) : encoded;
 }
@@ -180,6 +206,17 @@ Tensor Autoencoder::encode(Tape& tape, const Tensor& x, const Tensor& label) con
 Tensor Autoencoder::classify(Tape& tape, const Tensor& x) const {
   ELBO_CHECK(classifies(), "classify: the model has no classifier");
   return classifier_->run(tape, x);
+}
+
+QuantisedCode Autoencoder::quantise(Tape& tape, const Tensor& latent,
+                                    const CodebookLearning* learning) const {
+  const Tape::Scope scope(tape, "codebook");
+  return elbo::quantise(tape, *params_, latent, codebook_, learning);
+}
+
+Tensor Autoencoder::encode(Tape& tape, const Tensor& x, const Tensor& label) const {
+  const Tensor latent = encode_freely(tape, x, label);
+  return quantised() ? quantise(tape, latent).q : latent;
 }
 
 Autoencoder::MovingCode Autoencoder::encode_moving(Tape& tape, const Tensor& x,

@@ -4,8 +4,9 @@
 //   one hidden layer   fc1, fc21 (mu), fc22 (logvar), fc3, fc4: the names of pytorch/examples' VAE
 //   otherwise          encoder.0, encoder.2, ... (as nn.Sequential counts, activations between),
 //                      fc_mu, fc_logvar, decoder.0, decoder.2, ...
-// A plain autoencoder has encoder.* up to and including the code, and no fc_mu, fc_logvar. A
-// classifier has classifier.0, classifier.2, ...: layers like the encoder's, and one more to the
+// A plain autoencoder has encoder.* up to and including the code, and no fc_mu, fc_logvar. One
+// whose latents are made of codes has the buffers codebook.* of engine/ops/quantise_op.h besides.
+// A classifier has classifier.0, classifier.2, ...: layers like the encoder's, and one more to the
 // classes.
 #pragma once
 
@@ -15,6 +16,7 @@
 #include <vector>
 
 #include "engine/ops/latent_op.h"
+#include "engine/ops/quantise_op.h"
 #include "engine/param_store.h"
 #include "engine/tape.h"
 #include "models/config.h"
@@ -53,11 +55,23 @@ class Autoencoder {
   Tensor classify(Tape& tape, const Tensor& x) const;
   const Network* classifier() const { return classifier_.get(); }
 
+  // The latent is put together from codes of a codebook, so many for each image.
+  bool quantised() const { return config_.quantised(); }
+  const Codebook& codebook() const { return codebook_; }
+  int64_t codes_per_image() const { return config_.latent_dim / codebook_.dim; }
+
   // `label` in what follows is that of a conditional model, and no tensor for others. Latents may be
   // several in a row for each label.
 
-  // x [B, image_size] -> [mu | logvar] [B, 2 latent], or the code [B, latent] of a plain autoencoder.
+  // x [B, image_size] -> [mu | logvar] [B, 2 latent], or the code [B, latent] of a plain
+  // autoencoder. With a codebook it is what the codes nearest to it make; encode_freely() is what
+  // they are nearest to.
   Tensor encode(Tape& tape, const Tensor& x, const Tensor& label = {}) const;
+
+  Tensor encode_freely(Tape& tape, const Tensor& x, const Tensor& label = {}) const;
+  // Latents [B, latent] of a model with a codebook by their nearest codes.
+  QuantisedCode quantise(Tape& tape, const Tensor& latent,
+                         const CodebookLearning* learning = nullptr) const;
 
   // The code of a plain autoencoder, and how fast it moves with x: |d code / d x|_F^2 of each image, [B].
   // Exact for an encoder of one linear layer. Otherwise Hutchinson's estimate: the squared length of the
@@ -104,6 +118,7 @@ class Autoencoder {
   std::unique_ptr<PixelLikelihood> likelihood_;
   LayerState features_;  // what the encoder ends with
   LayerWeights heads_;   // variational: mu and logvar
+  Codebook codebook_;
   ParamStore::Id pseudo_inputs_ = -1;
   std::string block_label_;  // of the heads and the decoder's first layer as one op
 };

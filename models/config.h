@@ -46,6 +46,14 @@ struct ModelConfig {
   Prior prior = Prior::standard;
   int64_t pseudo_inputs = 500;  // vamp: components of the mixture
 
+  // plain autoencoder: so many codes are what latents are put together from; 0: latents are free
+  int64_t codebook = 0;
+  int64_t code_size = 0;         // values of a code; 0: a picture's channels, or all of a vector
+  float codebook_decay = 0.99f;  // of the running means that codes are
+  // A code used less than so much of an even share starts again from the batch. A twentieth: an
+  // unused code waits 300 steps, and a used one rests on enough vectors to be more than chance.
+  float codebook_restart = 0.05f;
+
   Condition condition = Condition::none;
   int64_t classes = 0;  // labels 0 to below; 0: as many as the data has
   // Beside a conditional model a network that guesses the label, q(y | x): images may then hide
@@ -53,6 +61,7 @@ struct ModelConfig {
   bool classifier = false;
 
   bool conditional() const { return condition != Condition::none; }
+  bool quantised() const { return codebook > 0; }
   bool variational() const { return kind == ModelKind::mlp_vae || kind == ModelKind::conv_vae; }
   bool convolutional() const { return kind == ModelKind::conv_vae || kind == ModelKind::conv_ae; }
 };
@@ -108,6 +117,7 @@ struct ObjectiveConfig {
   float sparsity = 0.0f;  // KL of mean activations from sparsity_target
   float sparsity_target = 0.05f;
   float contractive = 0.0f;      // of the squared norm of d code / d x
+  float commitment = 0.25f;      // with a codebook: of the latent's squared distance from its codes
   float classification = 10.0f;  // with model.classifier: of the known labels' mean cross-entropy
 
   bool is_elbo() const;  // nothing but the two terms of the ELBO, however weighted

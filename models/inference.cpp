@@ -6,6 +6,7 @@
 
 #include "kernels/formulas.h"
 #include "kernels/noise.h"
+#include "models/codebook_table.h"
 #include "models/likelihood.h"
 #include "models/pixel_draws.h"
 
@@ -162,17 +163,21 @@ Inference::Posterior Inference::prior_components() {
 }
 
 std::vector<float> Inference::decode(const std::vector<float>& latents, const Labels& labels) {
-  std::vector<float> output =
-      in_batches(latents, model_.latent_dim(), model_.output_size(), kDecode,
-                 label_ ? Labels{} : labels, [&](Tape& tape, const Tensor& z, const Tensor& label) {
-                   return model_.decode(tape, z, label);
-                 });
+  std::vector<float> output = in_batches(
+      latents, model_.latent_dim(), model_.output_size(), kDecode, label_ ? Labels{} : labels,
+      [&](Tape& tape, const Tensor& z, const Tensor& label) {
+        return model_.decode(tape, model_.quantised() ? model_.quantise(tape, z).q : z, label);
+      });
   return pixel_seed_ ? drawn_pictures(model_, output, *pixel_seed_)
                      : output_to_pictures(model_.config(), model_.image(), std::move(output));
 }
 
 std::vector<float> Inference::prior_latents(int64_t n, uint64_t seed, float temperature,
                                             int64_t first) {
+  if (model_.quantised()) {
+    const CodebookTable table(model_);
+    return table.latents_of(table.draw(n, seed, temperature, first));
+  }
   const int64_t latent = model_.latent_dim();
   std::vector<float> latents;
   NoiseAddress at;

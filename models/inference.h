@@ -32,6 +32,7 @@ class Inference {
 
   Posterior encode(const std::vector<float>& images,  // [n, image_size] in [0, 1]
                    const Labels& labels = {});
+  // With a codebook by the codes that are nearest to the latents: a decoder knows no others.
   std::vector<float> decode(const std::vector<float>& latents,  // [n, latent] -> [n, image_size]
                             const Labels& labels = {});
 
@@ -47,7 +48,8 @@ class Inference {
   void draw_pixels(uint64_t seed) { pixel_seed_ = seed; }
 
   // Latents from the prior: draw number `first + i` of `seed`, whatever n is. Deviations from the mean,
-  // of a VampPrior from its component's, are multiplied by `temperature`.
+  // of a VampPrior from its component's, are multiplied by `temperature`. With a
+  // codebook codes as CodebookTable::draw() gives them.
   std::vector<float> prior_latents(int64_t n, uint64_t seed, float temperature = 1.0f,
                                    int64_t first = 0);
   // Of a VampPrior: its components.

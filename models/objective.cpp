@@ -61,6 +61,20 @@ void check_contractive(const ModelConfig& model) {
   }
 }
 
+// A penalty on what the encoder makes is none on the codes that are decoded.
+void check_quantised(const ObjectiveConfig& c, const ModelConfig& model, bool bf16) {
+  if (!model.quantised()) return;
+  if (bf16) {
+    throw_error(ErrorCode::usage,
+                "--precision bf16 does not go with model.codebook; use fp32 or tf32");
+  }
+  const std::pair<const char*, float> others[] = {
+      {"l1", c.l1}, {"sparsity", c.sparsity}, {"contractive", c.contractive}, {"mmd", c.mmd}};
+  for (const auto& [key, weight] : others) {
+    if (weight > 0) refuse(key, "does not go with model.codebook, which has a commitment instead");
+  }
+}
+
 // What is known of N(0, I) only.
 void check_learned_prior(const ObjectiveConfig& c) {
   const char* key = c.free_bits > 0           ? "free_bits"
@@ -89,6 +103,7 @@ float final_kl_weight(const TrainConfig& train, int64_t pixels, int64_t latents)
 void check_objective(const TrainConfig& train, const ModelConfig& model, bool bf16) {
   if (model.classifier) check_classifier(train.objective, model);
   const ObjectiveConfig& c = train.objective;
+  check_quantised(c, model, bf16);
   if (model.prior == Prior::vamp) {
     if (bf16) {
       throw_error(ErrorCode::usage, "model.prior vamp needs --precision fp32 or tf32, found bf16");
@@ -202,7 +217,7 @@ ObjectiveTerms elbo_objective(Tape& tape, const Autoencoder& model, const ImageB
 ObjectiveTerms training_objective(Tape& tape, const Autoencoder& model, const ImageBatch& images,
                                   const ObjectiveInput& input) {
   if (model.classifies()) return label_objective(tape, model, images, input);
-  if (input.config->is_elbo() && !model.has_learned_prior())
+  if (input.config->is_elbo() && !model.quantised() && !model.has_learned_prior())
     return elbo_objective(tape, model, images, input.noise, &input.weights);
   return composed_objective(tape, model, images, input);
 }

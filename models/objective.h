@@ -3,6 +3,7 @@
 //   recon_weight * nll + kl_weight * kl              the ELBO with both weights 1, or beta-VAE
 //   -log (1/k sum_k p(x, z_k) / q(z_k | x))          IWAE; with DReG gradients of the encoder
 //   nll + MI + beta TC + dimension-wise KL           beta-TCVAE
+//   nll + commitment |latent - its codes|^2          VQ-VAE
 //
 // the likelihood summed over pixels, the KL over latents; plus the penalties of ObjectiveConfig. Free
 // bits take max(free_bits, KL of the batch's mean) of each dimension, capacity gamma |KL - C|.
@@ -27,6 +28,7 @@ struct ObjectiveTerms {
   Tensor kl;   // [B]; no data for a plain autoencoder
   bool has_kl = false;
   Tensor total;               // [1], what is minimised; no data: the weighted sum of the two
+  Tensor perplexity;          // [1], of the batch's codes; no data without a codebook
   Tensor discriminator_loss;  // [1], of FactorVAE, apart from the total; or no tensor
 };
 

@@ -27,7 +27,9 @@ class Composer {
         recon_weight_(batch_mean_weight(input.weights.recon, batch_)) {}
 
   ObjectiveTerms compose() {
-    if (!model_.variational()) {
+    if (model_.quantised()) {
+      nearest_codes();
+    } else if (!model_.variational()) {
       plain_code();
     } else if (config_.bound == Bound::iwae || config_.bound == Bound::dreg) {
       importance_weighted();
@@ -86,6 +88,17 @@ class Composer {
       add_penalty(bernoulli_kl(tape_, config_.sparsity_target, activity), config_.sparsity);
     }
     match_prior(code);
+  }
+
+  // Codes learn as running means, not by a gradient; the encoder's comes straight through them.
+  void nearest_codes() {
+    const ModelConfig& model = model_.config();
+    const CodebookLearning learning{model.codebook_decay, model.codebook_restart, input_.noise};
+    const Tensor latent = model_.encode_freely(tape_, images_.input, images_.label);
+    const QuantisedCode code = model_.quantise(tape_, latent, &learning);
+    reconstruct(code.q);
+    add_mean(code.squares, config_.commitment);
+    terms_.perplexity = code.perplexity;
   }
 
   void evidence_bound() {

@@ -111,10 +111,24 @@ Preset klae128() {
   return preset;
 }
 
+// VQ-VAE (van den Oord et al. 2017, arXiv:1711.00937), with the network cut down to what digits
+// need: 49 codes of 7 bits, 43 bytes an image.
+Preset vq_mnist() {
+  Preset preset = conv_preset(
+      "vq-mnist", "VQ-VAE for 28 x 28 images: 7 x 7 codes out of 128, 43 bytes an image",
+      {"conv 32 k4 s2 relu", "conv 64 k4 s2 relu", "conv 64 k3 relu", "conv 16 k1"},
+      {"conv 64 k3 relu", "convt 32 k4 s2 relu", "convt image k4 s2"}, 1);
+  ModelConfig& model = preset.config.model;
+  model.kind = ModelKind::conv_ae;
+  model.latent_channels = 16;  // latent_dim follows from the picture
+  model.codebook = 128;
+  return preset;
+}
+
 }  // namespace
 
 std::vector<Preset> convolutional_presets() {
-  return {conv32(), conv_mnist(), burgess64(), vanilla64(), klae128(), conv_ae()};
+  return {conv32(), conv_mnist(), burgess64(), vanilla64(), klae128(), conv_ae(), vq_mnist()};
 }
 
 }  // namespace elbo

@@ -26,7 +26,7 @@ void add(LossMeans& sums, double loss, double recon, double kl, int64_t count) {
 LossMeans mean_of(const LossMeans& sums) {
   if (sums.steps == 0) return {};
   const auto n = static_cast<double>(sums.steps);
-  return {sums.loss / n, sums.recon / n, sums.kl / n, sums.steps};
+  return {sums.loss / n, sums.recon / n, sums.kl / n, sums.steps, sums.perplexity / n};
 }
 
 }  // namespace
@@ -169,7 +169,7 @@ void Trainer::body(Tape& tape, int64_t batch) {
   const Tape::Scope scope(tape, "opt");
   const int64_t count = params_.span_count();
   auto* gradients = static_cast<float*>(params_.gradients());
-  tape.op("record_step", {terms.nll, terms.kl, terms.total}, {}, [&](const Exec& exec) {
+  tape.op("record_step", {terms.nll, terms.kl, terms.total, terms.perplexity}, {}, [&](auto& exec) {
     StepRecord args;
     args.grad = gradients;
     args.count = count;
@@ -178,6 +178,7 @@ void Trainer::body(Tape& tape, int64_t batch) {
     args.nll_count = terms.nll.size();
     args.kl = terms.has_kl ? terms.kl.as<float>() : nullptr;
     args.total = terms.total.shape.rank() > 0 ? terms.total.as<float>() : nullptr;
+    args.perplexity = terms.perplexity.data ? terms.perplexity.as<float>() : nullptr;
     args.batch = batch;
     args.state = state_;
     args.ring = ring_;
@@ -252,6 +253,8 @@ void Trainer::drain() {
     last_ = host_ring_[static_cast<size_t>(drained_ % kRingSize)];
     add(window_, last_.total, last_.recon, last_.kl, 1);
     add(epoch_means_, last_.total, last_.recon, last_.kl, 1);
+    window_.perplexity += last_.perplexity;
+    epoch_means_.perplexity += last_.perplexity;
   }
 }
 

@@ -27,6 +27,7 @@ namespace elbo {
 struct LossMeans {
   double loss = 0, recon = 0, kl = 0;
   int64_t steps = 0;
+  double perplexity = 0;  // of a batch's codes; training only
 };
 
 struct StepReport {

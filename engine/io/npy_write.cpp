@@ -50,4 +50,9 @@ void write_npy(Fs& fs, const std::string& path, std::span<const uint8_t> element
   write_array(fs, path, "|u1", std::as_bytes(elements), elements.size(), shape);
 }
 
+void write_npy(Fs& fs, const std::string& path, std::span<const int32_t> elements,
+               const std::vector<int64_t>& shape) {
+  write_array(fs, path, "<i4", std::as_bytes(elements), elements.size(), shape);
+}
+
 }  // namespace elbo

@@ -18,5 +18,7 @@ void write_npy(Fs& fs, const std::string& path, std::span<const float> elements,
                const std::vector<int64_t>& shape);
 void write_npy(Fs& fs, const std::string& path, std::span<const uint8_t> elements,
                const std::vector<int64_t>& shape);
+void write_npy(Fs& fs, const std::string& path, std::span<const int32_t> elements,
+               const std::vector<int64_t>& shape);
 
 }  // namespace elbo

@@ -26,6 +26,18 @@ TEST(NpyWrite, ReadsBackWithTypeShapeAndBits) {
   EXPECT_EQ((view.elements.data() - file.data()) % 64, 0);
 }
 
+TEST(NpyWrite, WholeNumbersReadBack) {
+  const TempDir directory;
+  const std::string path = directory / "i.npy";
+  const std::vector<int32_t> values = {0, -1, 1 << 20, INT32_MAX};
+  write_npy(real_fs(), path, values, {2, 2});
+  const std::vector<std::byte> file = read_file(real_fs(), path, kPlenty);
+  const NpyView view = parse_npy(file, path);
+  EXPECT_EQ(view.type, "<i4");
+  EXPECT_EQ(view.shape, (std::vector<int64_t>{2, 2}));
+  for (int64_t i = 0; i < 4; ++i) EXPECT_EQ(view.integer(i), values[static_cast<size_t>(i)]);
+}
+
 // Byte for byte what numpy.save(file, numpy.array([1, 2, 250], dtype=numpy.uint8)) writes.
 TEST(NpyWrite, WritesWhatNumPyWrites) {
   const TempDir directory;

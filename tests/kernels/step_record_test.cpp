@@ -56,6 +56,22 @@ class StepRecordTest : public DeviceTest {
   }
 };
 
+TEST_P(StepRecordTest, TakesThePerplexityAlong) {
+  DeviceBuffer<StepState> state(device(), std::vector<StepState>{example()});
+  DeviceBuffer<LossRecord> ring(device(), std::vector<LossRecord>(4));
+  DeviceBuffer<float> grad(device(), std::vector{1.0f}), perplexity(device(), std::vector{17.5f});
+  StepRecord args;
+  args.grad = grad.data();
+  args.count = args.batch = 1;
+  args.perplexity = perplexity.data();
+  args.state = state.data();
+  args.ring = ring.data();
+  args.ring_size = 4;
+  record_step(exec(), args);
+  EXPECT_EQ(ring.download()[6 % 4].perplexity, 17.5f);
+  EXPECT_EQ(record(example(), {1.0f}, {1.0f}).ring[6 % 4].perplexity, 0.0f);
+}
+
 TEST_P(StepRecordTest, HoldsTheMeansOfTheStepInItsSlot) {
   for (const int64_t batch : {1, 31, 33, 255, 257, 1000}) {
     const auto nll = random_values(batch, 8, 50.0, 150.0), kl = random_values(batch, 9, 0.0, 30.0);
