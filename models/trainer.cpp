@@ -158,12 +158,12 @@ void Trainer::body(Tape& tape, int64_t batch) {
   noise.seed = config_.train.seed;
   noise.state = state_;
   noise.purpose = NoisePurpose::latent;
-  ObjectiveInput input{noise, weights_of(*state_, tape.device()), &config_.train.objective};
-  input.samples = static_cast<int64_t>(rule_.samples);
-  input.labelled_share =
+  ObjectiveInput objective{noise, weights_of(*state_, tape.device()), &config_.train.objective};
+  objective.samples = static_cast<int64_t>(rule_.samples);
+  objective.labelled_share =
       static_cast<double>(train_.labelled()) / static_cast<double>(train_.count());
-  input.discriminator = discriminator_.get();
-  const ObjectiveTerms terms = training_objective(tape, *model_, images, input);
+  objective.discriminator = discriminator_.get();
+  const ObjectiveTerms terms = training_objective(tape, *model_, images, objective);
   tape.backward(params_);
 
   const Tape::Scope scope(tape, "opt");
