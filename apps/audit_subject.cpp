@@ -100,6 +100,12 @@ AuditReport audit_subject(const Subject& subject, const AuditData& data,
                           const AuditOptions& options) {
   const ModelConfig& model = subject.config.model;
   const SafetensorsView& weights = subject.weights.view;
+  if (!subject.image &&
+      (model.conditional() || model.quantised() || model.prior != Prior::standard)) {
+    throw_error(ErrorCode::usage, subject.weights_path,
+                ": its configuration has a condition, a codebook or a learned prior, which weights "
+                "alone do not tell; give the run directory with --run");
+  }
   const AuditNet net =
       subject.image ? AuditNet(weights, subject.weights_path, model, subject.image->as_size())
                     : AuditNet(weights, subject.weights_path, model.activation);

@@ -135,7 +135,7 @@ std::vector<ConfigKey> model_keys() {
                  {-10, 10}),
       integer_key(ELBO_MEMBER(model.codebook),
                   {kModel, "plain autoencoder: how many codes latents are made of; 0: any latent"},
-                  0, 1 << 20),
+                  0, 1 << 18),
       integer_key(ELBO_MEMBER(model.code_size),
                   {kModel, "values of a code; 0: a picture's channels, or all of a vector"}, 0,
                   65536),

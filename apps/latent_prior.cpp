@@ -54,7 +54,8 @@ GaussianMixture aggregate_gaussian(const Inference::Posterior& codes, int64_t di
 std::vector<Flag> latent_prior_flags(const std::string& group) {
   return {
       {"--from", 0, Takes::one_value, "prior|aggregate|gmm", group,
-       "N(0, I) (with a codebook: codes as often as training used them), the Gaussian with the "
+       "N(0, I) or the prior that was learned (with a codebook: codes as often as training used "
+       "them), the Gaussian with the "
        "moments of training codes, or a mixture of Gaussians fitted to them",
        "prior"},
       {"--images", 0, Takes::one_value, "N", group,

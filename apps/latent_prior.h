@@ -1,6 +1,6 @@
 // What `elbo sample` draws latents from.
 //
-//   prior      N(0, I); of a model with a codebook codes, each on its own, as often as training
+//   prior      N(0, I), or what model.prior says; of a model with a codebook codes, each on its own, as often as training
 //              used them
 //   aggregate  the Gaussian with the moments of the aggregate posterior of training images
 //   gmm        a mixture of Gaussians fitted to one draw of the posterior per training image

@@ -75,9 +75,7 @@ std::vector<float> LatentSource::of_file(const std::string& flag, const std::str
 std::vector<float> LatentSource::latent(const std::string& flag, const std::string& text) {
   image_.reset();
   if (is_number(text)) return of_index(flag, text);
-  if (text == "mean") {
-    return std::vector<float>(static_cast<size_t>(run_.model().latent_dim()), 0.0f);
-  }
+  if (text == "mean") return run_.inference().prior_mean();
   if (text.starts_with("prior:")) {
     warn_without_prior(run_, log_);
     const int64_t draw = parse_integer(flag, text.substr(6), kMostDraws);

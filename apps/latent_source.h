@@ -3,8 +3,8 @@
 //   17               code of test image 17 (its posterior mean)
 //   face.png         code of a picture file, brought to the size of the model's images
 //   codes.npy[:5]    row 5 (default 0) of latents in a file
-//   prior:3          draw 3 of N(0, I)
-//   mean             the prior's mean: zeros
+//   prior:3          draw 3 of the prior
+//   mean             the prior's mean: zeros, unless it is learned
 //
 // Errors    ErrorCode::usage for what is none of these, ErrorCode::data for files
 #pragma once
@@ -19,7 +19,7 @@ namespace elbo {
 
 inline constexpr const char* kLatentSourceNote =
     "SOURCE is the index of a test image, a picture file, latents.npy (latents.npy:5\n"
-    "for its row 5), prior:N (draw N of the prior) or mean (zeros).\n";
+    "for its row 5), prior:N (draw N of the prior) or mean (the prior's).\n";
 
 inline constexpr uint64_t kPriorSeed = 42;  // prior:N is picture N of elbo sample without --seed
 

@@ -29,7 +29,8 @@ std::vector<int64_t> chosen_dims(const Arguments& arguments, int64_t latent_dim)
                               : " latents, expected 2; choose two with --dims I,J");
 }
 
-// Where the codes of a latent lie: N(0, 1) for a VAE by design, anywhere for a plain autoencoder.
+// Where the codes of a latent lie: N(0, 1) for a VAE by design, anywhere for a plain autoencoder or under
+// a learned prior.
 struct Scale {
   double mean = 0, deviation = 1;
 };
@@ -37,8 +38,10 @@ struct Scale {
 std::vector<Scale> scales_of(TrainedRun& run, const std::vector<int64_t>& dims,
                              LatentSource& source, Log& log) {
   std::vector<Scale> scales(dims.size());
-  if (run.model().variational()) return scales;
-  log.note("a plain autoencoder has no prior: the grid covers a Gaussian fitted to its codes");
+  const bool learned = run.model().has_learned_prior();
+  if (run.model().variational() && !learned) return scales;
+  log.note(concat(learned ? "the prior is learned" : "a plain autoencoder has no prior",
+                  ": the grid covers a Gaussian fitted to codes"));
   const RunImages& images = source.test_images();
   const auto codes = encode_images(run, images, 0, std::min(images.count(), kImagesForScale));
   const LatentMoments moments = latent_moments(codes.mean, {}, run.model().latent_dim());

@@ -59,7 +59,7 @@ RepresentationReport representation(TrainedRun& run, const std::string& data_pat
                                                        run.image().size(), report.latent_dim);
   report.pca_mse = mean_squared_error(images, pca.restore(pca.project(images)));
   describe_moments(latent_moments(test_codes.mean, test_codes.logvar, report.latent_dim),
-                   run.model().variational(), report);
+                   run.model().variational() && !run.model().has_learned_prior(), report);
   return report;
 }
 

@@ -10,17 +10,27 @@ namespace {
 constexpr int64_t kMostSamples = 1 << 20;
 constexpr double kHottest = 100;  // far outside anything a decoder has seen
 
-// The machine's flags with --beside for --run.
-Arguments arguments_of_other(const Arguments& arguments) {
-  Arguments other;
-  other.add("--run", arguments.text("--beside"));
-  for (const char* flag : {"--device", "--threads"}) {
-    if (arguments.has(flag)) other.add(flag, arguments.text(flag));
+// What opens one of the runs; the label is told later.
+Arguments arguments_of_run(const Arguments& arguments, bool beside) {
+  Arguments run;
+  const char* directory = beside ? "--beside" : "--run";
+  if (arguments.has(directory)) run.add("--run", arguments.text(directory));
+  for (const char* flag : {"--device", "--threads", "--checkpoint"}) {
+    if (arguments.has(flag) && !(beside && flag == std::string("--checkpoint"))) {
+      run.add(flag, arguments.text(flag));
+    }
   }
-  return other;
+  return run;
 }
 
-// The label goes to both runs, as far as they know labels.
+// One of two runs may know no labels.
+void check_label(const Arguments& arguments, const TrainedRun& run, const TrainedRun* other) {
+  if (!arguments.has("--label") || run.model().conditional()) return;
+  if (other && other->model().conditional()) return;
+  throw_error(ErrorCode::usage,
+              "--label: the model of this run knows no labels; train one with --condition label");
+}
+
 void tell_label(TrainedRun& run, const Arguments& arguments) {
   if (!arguments.has("--label") || !run.model().conditional()) return;
   const int64_t last = run.model().config().classes - 1;
@@ -67,7 +77,8 @@ CommandLine sample_command_line() {
       {"--count", 'n', Takes::one_value, "N", group, "how many", "64"},
       {"--seed", 's', Takes::one_value, "N", group, "of the latents", "42"},
       {"--temperature", 't', Takes::one_value, "X", group,
-       "standard deviation of the latents (with a codebook: codes drawn by use to the power of "
+       "standard deviation of the latents (of a learned prior about its components; with a "
+       "codebook: codes drawn by use to the power of "
        "1/X); below 1 is tamer, above 1 wilder",
        "1"},
       {"--draw-pixels", 0, Takes::nothing, "", group,
@@ -96,7 +107,15 @@ int sample(const Arguments& arguments) {
   check_latent_prior(arguments);
   const PictureFile file(arguments, "sample.png");
   Log log;
-  TrainedRun run(arguments, log);
+  TrainedRun run(arguments_of_run(arguments, false), log);
+  std::optional<TrainedRun> other;
+  if (arguments.has("--beside")) {
+    other.emplace(arguments_of_run(arguments, true), log);
+    check_image_shape(other->image(), run.image(), other->directory());
+    tell_label(*other, arguments);
+  }
+  check_label(arguments, run, other ? &*other : nullptr);
+  tell_label(run, arguments);
   const int64_t rows = label_rows(run, arguments);
   if (rows > 0) count = style.columns;
   check_grid(rows > 0 ? rows * count : count, run.image(), style);
@@ -105,17 +124,14 @@ int sample(const Arguments& arguments) {
   if (rows > 0) repeat_for_labels(rows, latents, labels);
   if (arguments.has("--draw-pixels")) run.inference().draw_pixels(seed);
   const std::vector<float> pictures = run.inference().decode(latents, labels);
-  if (!arguments.has("--beside")) {
+  if (!other) {
     file.write(image_grid(pictures, run.image(), style));
     return 0;
   }
-  TrainedRun other(arguments_of_other(arguments), log);
-  check_image_shape(other.image(), run.image(), other.directory());
-  tell_label(other, arguments);
-  if (arguments.has("--draw-pixels")) other.inference().draw_pixels(seed);
-  const auto others = draw_latents(other, arguments, count, seed, temperature, log);
+  if (arguments.has("--draw-pixels")) other->inference().draw_pixels(seed);
+  const auto others = draw_latents(*other, arguments, count, seed, temperature, log);
   file.write(paired_grid(pictures,
-                         other.inference().decode(others, labels_in_turn(other.model(), count)),
+                         other->inference().decode(others, labels_in_turn(other->model(), count)),
                          run.image(), style));
   return 0;
 }

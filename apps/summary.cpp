@@ -72,8 +72,11 @@ void print_layers(const Autoencoder& model) {
   print_row("name", "layer", "output (C x H x W)", 0);
   print_row("", "image", size_text({image, false}), 0);
   print_network(model.encoder());
+  const ParamStore& params = model.params();
   const int64_t learned = model.config().likelihood == Likelihood::gaussian_learned ? 1 : 0;
-  int64_t rest = model.params().count() - learned;
+  const int64_t pseudo =
+      model.has_learned_prior() ? model.config().pseudo_inputs * image.size() : 0;
+  int64_t rest = params.model_count() - learned - pseudo;
   for (const Network* network : {&model.encoder(), &model.decoder(), model.classifier()}) {
     for (size_t i = 0; network && i < network->size(); ++i) rest -= network->parameters(i);
   }
@@ -88,8 +91,15 @@ void print_layers(const Autoencoder& model) {
   }
   print_network(model.decoder());
   if (model.classifies()) print_network(*model.classifier());
+  if (pseudo > 0) {
+    print_row("pseudo_inputs", "of the prior",
+              fmt::format("{} images", model.config().pseudo_inputs), pseudo);
+  }
   if (learned > 0) print_row("log_variance", "of all pixels", "", learned);
-  std::printf("parameters: %s\n", fmt::format("{}", model.params().count()).c_str());
+  std::printf("parameters: %s\n", fmt::format("{}", params.model_count()).c_str());
+  const int64_t more = params.count() - params.model_count();
+  if (more > 0)
+    std::printf("and of the discriminator, in training only: %lld\n", static_cast<long long>(more));
 }
 
 void print_memory(const Context& context, Trainer& trainer, int64_t batch) {
@@ -139,6 +149,7 @@ int summary(const Arguments& arguments) {
   Context context(open_device(plan.device, plan.threads, log));
   const ImageSize image = image_of(arguments, context, config.data, log);
   config.data.kind = DataKind::images;
+  if (config.data.labelled != 0) config.model.classifier = true;
   config.train.drop_last = false;
   const int64_t batch = config.train.batch_size;
   const ImageData images = black_images(context, image, batch);

@@ -26,7 +26,7 @@ std::string means_text(const LossMeans& means) {
 std::string model_text(const RunConfig& config, const Trainer& trainer) {
   const bool variational = trainer.model().variational();
   const char* kind = variational ? "VAE" : "autoencoder";
-  const int64_t parameters = trainer.model().params().count();
+  const int64_t parameters = trainer.model().params().model_count();
   if (config.model.convolutional()) {
     return fmt::format("model: convolutional {} with {} latents, {} parameters", kind,
                        trainer.model().latent_dim(), parameters);

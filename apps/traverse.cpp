@@ -16,8 +16,8 @@ constexpr int64_t kMostRows = 1000;
 constexpr int64_t kImagesForOrder = 1000;  // KL per latent settles within a per cent or so
 constexpr double kFarthest = 1000;         // of a latent, in standard deviations of the prior
 
-// KL(q(z_d | x) || N(0, 1)), averaged over images; the squared mean of a plain autoencoder's code
-// about its average, whose scale is arbitrary.
+// KL(q(z_d | x) || N(0, 1)), averaged over images, which orders latents under a learned prior too; half the
+// squared mean of a plain autoencoder's code, whose scale is arbitrary.
 std::vector<double> importance(const Inference::Posterior& posterior, int64_t dims) {
   const size_t n = posterior.mean.size() / static_cast<size_t>(dims);
   std::vector<double> kl(static_cast<size_t>(dims), 0.0);
@@ -48,7 +48,8 @@ std::vector<int64_t> order_by_kl(TrainedRun& run, const std::string& data_path, 
     const double kl_a = kl[static_cast<size_t>(a)], kl_b = kl[static_cast<size_t>(b)];
     return kl_a != kl_b ? kl_a > kl_b : a < b;
   });
-  std::string line = "rows, by KL in nats:";
+  std::string line =
+      run.model().has_learned_prior() ? "rows, by KL to N(0, 1) in nats:" : "rows, by KL in nats:";
   for (const int64_t dim : order) {
     const double nats = std::round(kl[static_cast<size_t>(dim)] * 100) / 100;
     line += concat(" ", dim, " (", nats, ")");

@@ -53,6 +53,12 @@ ParamStore::Id ParamStore::add_stacked(const std::vector<std::string>& names, Sh
   return id;
 }
 
+int64_t ParamStore::model_count() const {
+  int64_t count = 0;
+  for (const Piece& piece : pieces_) count += piece.training_only ? 0 : piece.count;
+  return count;
+}
+
 void ParamStore::finalise() {
   ELBO_CHECK(!finalised_, "finalise() is called twice");
   finalised_ = true;

@@ -66,6 +66,7 @@ class ParamStore {
 
   Param param(Id id) const;
   int64_t count() const { return count_; }      // elements, padding not counted
+  int64_t model_count() const;                  // without those of training alone
   int64_t span_count() const { return span_; }  // elements of the flat spans
   DType dtype() const { return dtype_; }
   Context& context() const { return *context_; }

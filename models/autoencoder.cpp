@@ -32,7 +32,7 @@ void check_prior(const ModelConfig& config) {
   for (const LayerSpec& layer : parse_layers(config.encoder)) {
     if (!config.convolutional() || layer.norm != NormKind::batch) continue;
     refuse("does not go with batch normalisation (layer \"", layer.text,
-           "\"): pseudo-inputs and images would share statistics; use group normalisation");
+           "\"): pseudo-inputs and images would share statistics; leave it out");
   }
 }
 

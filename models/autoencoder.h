@@ -6,7 +6,7 @@
 //                      fc_mu, fc_logvar, decoder.0, decoder.2, ...
 // A plain autoencoder has encoder.* up to and including the code, and no fc_mu, fc_logvar. One
 // whose latents are made of codes has the buffers codebook.* of engine/ops/quantise_op.h besides.
-// A classifier has classifier.0, classifier.2, ...: layers like the encoder's, and one more to the
+// A VampPrior has pseudo_inputs. A classifier has classifier.0, classifier.2, ...: layers like the encoder's, and one more to the
 // classes.
 #pragma once
 

@@ -25,10 +25,11 @@ class Discriminator {
 
   static OptimizerHyper optimizer();
 
-  // From z [B, D]: its own loss, whose gradient it takes, and factor times the total correlation, whose
-  // gradient goes to z. Both [1], nats; gradient flow starts here. `one` is 1 in device memory.
+  // From z [B, D]: the cross-entropies whose mean is its own loss, [2B], and factor times the total
+  // correlation, [1], nats. It takes the gradient of the former, z that of the latter; both start here.
+  // `one` is 1 in device memory.
   struct Terms {
-    Tensor loss, total_correlation;
+    Tensor losses, total_correlation;
   };
   Terms terms(Tape& tape, const Tensor& z, float factor, const NoiseSource& noise,
               const Tensor& one) const;

@@ -172,6 +172,17 @@ std::vector<float> Inference::decode(const std::vector<float>& latents, const La
                      : output_to_pictures(model_.config(), model_.image(), std::move(output));
 }
 
+std::vector<float> Inference::prior_mean() {
+  const int64_t latent = model_.latent_dim(), count = model_.config().pseudo_inputs;
+  std::vector<float> mean(static_cast<size_t>(latent), 0.0f);
+  if (!model_.has_learned_prior()) return mean;
+  const Posterior components = prior_components();
+  for (size_t i = 0; i < components.mean.size(); ++i) {
+    mean[i % mean.size()] += components.mean[i] / static_cast<float>(count);
+  }
+  return mean;
+}
+
 std::vector<float> Inference::prior_latents(int64_t n, uint64_t seed, float temperature,
                                             int64_t first) {
   if (model_.quantised()) {

@@ -52,6 +52,7 @@ class Inference {
   // codebook codes as CodebookTable::draw() gives them.
   std::vector<float> prior_latents(int64_t n, uint64_t seed, float temperature = 1.0f,
                                    int64_t first = 0);
+  std::vector<float> prior_mean();  // [latent]
   // Of a VampPrior: its components.
   Posterior prior_components();
 

@@ -27,7 +27,7 @@ void check_classifier(const ObjectiveConfig& c, const ModelConfig& model) {
   if (!c.is_elbo()) {
     throw_error(ErrorCode::usage,
                 "model.classifier goes with the ELBO alone, which is summed over labels; leave out "
-                "train.objective.bound, free_bits, capacity_weight, dip_* and mmd");
+                "train.objective.bound, free_bits, capacity_weight, dip_*, mmd and factor");
   }
   if (model.likelihood == Likelihood::gaussian_optimal) {
     throw_error(ErrorCode::usage,

@@ -27,9 +27,8 @@ struct ObjectiveTerms {
   Tensor nll;  // nats per image: [B], or [parts * B] as likelihood_layer() says
   Tensor kl;   // [B]; no data for a plain autoencoder
   bool has_kl = false;
-  Tensor total;               // [1], what is minimised; no data: the weighted sum of the two
-  Tensor perplexity;          // [1], of the batch's codes; no data without a codebook
-  Tensor discriminator_loss;  // [1], of FactorVAE, apart from the total; or no tensor
+  Tensor total;       // [1], what is minimised; no data: the weighted sum of the two
+  Tensor perplexity;  // [1], of the batch's codes; no data without a codebook
 };
 
 // Scalars in device memory that are read while a step runs: those of a StepState, in training.

@@ -204,7 +204,6 @@ class Composer {
     ELBO_CHECK(input_.discriminator, "a total correlation is asked for without a discriminator");
     const Discriminator::Terms found =
         input_.discriminator->terms(tape_, z, config_.factor, input_.noise, input_.weights.one);
-    terms_.discriminator_loss = found.loss;
     total_ = add(tape_, total_, found.total_correlation);
   }
 

@@ -72,6 +72,11 @@ Trainer::Trainer(Context& context, const RunConfig& config, const ImageData& tra
     throw_error(ErrorCode::usage, "labels are known of ", train.labelled(), " of ", train.count(),
                 " training images, and model.classifier, which would guess the others, is false");
   }
+  if (config.train.overfit_batch && config.model.classifier) {
+    throw_error(ErrorCode::usage,
+                "train.overfit_batch does not go with data.labelled: the first batch may have no "
+                "label that is known; leave one of them out");
+  }
   context.set_products(
       config.precision == Precision::tf32 ? ProductPrecision::tf32 : ProductPrecision::fp32,
       config.product_kernels);

@@ -168,7 +168,7 @@ TEST_F(LatentToolsTest, AManifoldNeedsTwoLatents) {
         "the model has 3 latents, expected 2; choose two with --dims I,J");
   const Outcome plain = ok({"manifold", "--run", plain_run(), "--dims", "2,0", "--from", "7"});
   EXPECT_NE(plain.err.find("a plain autoencoder has no prior: the grid covers a Gaussian fitted to "
-                           "its codes"),
+                           "codes"),
             std::string::npos)
       << plain.err;
   error({"manifold", "--run", run(), "--dims", "0,2"}, 2,

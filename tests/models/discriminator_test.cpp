@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <random>
 
 #include "engine/ops/basis_op.h"
 #include "models/objective.h"
@@ -52,7 +53,7 @@ struct Game {
       noise.seed = 2;
       terms = discriminator->terms(t, latents, kFactor, noise,
                                    external_tensor(&one, Shape{1}, Device::cpu));
-      t.keep(terms.loss);
+      t.keep(terms.losses);
       t.keep(terms.total_correlation);
       if (backward) t.backward(params);
       if (backward) t.keep(*t.grad(latents));
@@ -61,7 +62,9 @@ struct Game {
         gradient.assign(dz.as<double>(), dz.as<double>() + kBatch * kDim);
       }
     });
-    return {*terms.loss.as<double>(), *terms.total_correlation.as<double>()};
+    double loss = 0;
+    for (int64_t i = 0; i < 2 * kBatch; ++i) loss += terms.losses.as<double>()[i] / (2 * kBatch);
+    return {loss, *terms.total_correlation.as<double>()};
   }
 
   double* values() { return static_cast<double*>(params.values()); }
@@ -103,6 +106,45 @@ TEST(Discriminator, EachPlayerGetsItsOwnGradient) {
   }
 }
 
+// Two standard normal latents of correlation 0.9: their total correlation is -log(1 - 0.81) / 2.
+TEST(Discriminator, FindsTheTotalCorrelationOfGaussians) {
+  constexpr int64_t kRows = 512;
+  constexpr int kSteps = 600;
+  Context context;
+  ParamStore params(context, DType::f64);
+  const Discriminator discriminator(params, 2, {16}, InitKind::glorot_uniform);
+  params.finalise();
+  params.initialise(1);
+  std::mt19937_64 random(7);
+  std::normal_distribution<double> normal;
+  std::vector<double> z(2 * kRows), speed(static_cast<size_t>(params.span_count()), 0.0);
+  double one = 1, found = 0;
+  for (int step = 0; step < kSteps; ++step) {
+    for (size_t i = 0; i < z.size(); i += 2) {
+      z[i] = normal(random);
+      z[i + 1] = 0.9 * z[i] + std::sqrt(1 - 0.81) * normal(random);
+    }
+    Tape tape(context);
+    NoiseSource noise;
+    noise.seed = static_cast<uint64_t>(step);
+    Discriminator::Terms terms;
+    tape.run(1, [&](Tape& t) {
+      terms = discriminator.terms(t, external_tensor(z.data(), Shape{kRows, 2}, Device::cpu), 1.0f,
+                                  noise, external_tensor(&one, Shape{1}, Device::cpu));
+      t.keep(terms.total_correlation);
+      t.backward(params);
+    });
+    if (step >= kSteps - 100) found += *terms.total_correlation.as<double>() / 100;
+    auto* values = static_cast<double*>(params.values());
+    const auto* gradients = static_cast<const double*>(params.gradients());
+    for (size_t i = 0; i < speed.size(); ++i) {
+      speed[i] = 0.9 * speed[i] + gradients[i];
+      values[i] -= 0.2 * speed[i];
+    }
+  }
+  EXPECT_NEAR(found, -0.5 * std::log(1 - 0.81), 0.15);
+}
+
 RunConfig factor_config(float factor) {
   RunConfig config = toy_config(Likelihood::bernoulli, false);
   config.model.latent_dim = 3;
@@ -122,6 +164,23 @@ TEST_P(FactorTraining, FiftyStepsLowerTheLoss) {
   session.trainer.run(recorder);
   ASSERT_EQ(recorder.reports.size(), 10u);
   EXPECT_LT(recorder.reports.back().window.loss, recorder.reports.front().window.loss - 4);
+}
+
+TEST_P(FactorTraining, TakesTheStepsOfTheCpu) {
+  RunConfig few = factor_config(2);
+  few.train.max_steps = 4;
+  few.output.log_interval = 1;
+  const auto losses = [&](Device on) {
+    ToySession session(few, on);
+    Recorder recorder;
+    session.trainer.run(recorder);
+    std::vector<double> found;
+    for (const StepReport& report : recorder.reports) found.push_back(report.window.loss);
+    return found;
+  };
+  const std::vector<double> cpu = losses(Device::cpu), here = losses(device());
+  ASSERT_EQ(cpu.size(), 4u);
+  for (size_t i = 0; i < cpu.size(); ++i) EXPECT_NEAR(here[i], cpu[i], 2e-4 * std::abs(cpu[i]));
 }
 
 TEST_P(FactorTraining, StopsAndResumesBitForBit) {

@@ -249,7 +249,7 @@ TEST(LabelObjectiveItself, RefusesWhatHasNoSumOverLabels) {
   for (const TrainConfig& other : {iwae, mmd}) {
     EXPECT_EQ(error_of([&] { check_objective(other, model, false); }),
               "2: model.classifier goes with the ELBO alone, which is summed over labels; leave "
-              "out train.objective.bound, free_bits, capacity_weight, dip_* and mmd");
+              "out train.objective.bound, free_bits, capacity_weight, dip_*, mmd and factor");
   }
   ModelConfig optimal = model, plain = model;
   optimal.likelihood = Likelihood::gaussian_optimal;

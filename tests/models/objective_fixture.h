@@ -38,6 +38,11 @@ class Subject {
     train.objective = objective;
     check_objective(train, config_, false);
     model_ = std::make_unique<Autoencoder>(params_, config_, ImageSize{4, 4, 1});
+    model_span_ = params_.span_count();
+    if (objective.factor > 0) {
+      discriminator_ = std::make_unique<Discriminator>(params_, config_.latent_dim,
+                                                       std::vector<int64_t>{5}, config_.init);
+    }
     params_.finalise();
     params_.initialise(5);
     std::mt19937_64 random(1);
@@ -96,7 +101,8 @@ class Subject {
   }
 
   double* values() { return static_cast<double*>(params_.values()); }
-  int64_t count() const { return params_.span_count(); }
+  // Of the model. A discriminator's parameters, which follow, minimise something else.
+  int64_t count() const { return model_span_; }
   void set_weights(double kl_weight, double capacity) {
     kl_weight_ = kl_weight;
     capacity_ = capacity;
@@ -124,10 +130,12 @@ class Subject {
     const auto scalar = [](double& value) {
       return external_tensor(&value, Shape{1}, Device::cpu);
     };
-    return {noise_,
-            {scalar(recon_), scalar(kl_weight_), scalar(capacity_), scalar(one_)},
-            &objective_,
-            kSamples};
+    ObjectiveInput input{noise_,
+                         {scalar(recon_), scalar(kl_weight_), scalar(capacity_), scalar(one_)},
+                         &objective_,
+                         kSamples};
+    input.discriminator = discriminator_.get();
+    return input;
   }
 
   ObjectiveConfig objective_;
@@ -135,6 +143,8 @@ class Subject {
   ModelConfig config_;
   ParamStore params_;
   std::unique_ptr<Autoencoder> model_;
+  std::unique_ptr<Discriminator> discriminator_;
+  int64_t model_span_ = 0;
   NoiseSource noise_;
   std::vector<double> pixels_ = std::vector<double>(kBatch * kPixels);
   double recon_ = 1, kl_weight_ = 1, capacity_ = 0, one_ = 1;
@@ -183,6 +193,11 @@ inline const std::vector<Objective>& objectives() {
                   c.dip_covariance = Spread::samples;
                 }),
       objective("mmd", [](auto& c) { c.mmd = 10; }),
+      objective("factor",
+                [](auto& c) {
+                  c.factor = 3;
+                  c.discriminator = {12};
+                }),
       objective(
           "plain", [](auto&) {}, ModelKind::mlp_ae),
       objective(

@@ -10,6 +10,7 @@
 #include "engine/ops/basis_op.h"
 #include "engine/ops/density_op.h"
 #include "tests/models/objective_fixture.h"
+#include "tests/models/trainer_fixture.h"
 #include "tests/support/error_of.h"
 
 namespace elbo {
@@ -180,6 +181,15 @@ TEST(NormalisedBeta, IsTheWeightThatMeansWouldHave) {
   train.beta_norm = 0.5f;
   // nll / 784 + 0.5 kl / 20, times 784
   EXPECT_FLOAT_EQ(final_kl_weight(train, 784, 20), 19.6f);
+  trainer_test::Recorder recorder;
+  RunConfig config = trainer_test::tiny_config();
+  config.train.beta_norm = 0.5f;
+  trainer_test::Session session(config);
+  session.trainer.run(recorder);
+  const Autoencoder& model = session.trainer.model();
+  ASSERT_FALSE(recorder.reports.empty());
+  EXPECT_FLOAT_EQ(recorder.reports.back().kl_weight, 0.5f * static_cast<float>(model.image_size()) /
+                                                         static_cast<float>(model.latent_dim()));
   train.beta = 2;
   EXPECT_EQ(error_of([&] { check_objective(train, {}, false); }),
             "2: train.beta_norm and train.beta both weigh the KL; use one");
