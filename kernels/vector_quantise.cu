@@ -48,7 +48,9 @@ struct CpuCodes {
     const int64_t dim = args.dim, size = args.size;
     for (int64_t d = 0; d < dim; ++d) {
       const R* code = args.codes + d * size + k;
+#ifndef __NVCC__      // which does not know the pragma
 #pragma GCC unroll 4  // so that all sums stay in registers
+#endif
       for (int r = 0; r < kRows; ++r) {
         const R value = x[r][d];
 #pragma omp simd
