@@ -55,6 +55,7 @@ TEST_P(DensityRatioTest, EveryDimensionIsShuffledByItself) {
   }
   EXPECT_NE(permute(z, kBatch, kDim, 6).y, found.y);
   EXPECT_EQ(permute({1, 2, 3}, 1, 3, 6).y, (std::vector<float>{1, 2, 3, 1, 2, 3}));
+  EXPECT_EQ(permute({1, 2}, 2, 1, 6).target, (std::vector<float>{0, 0, 1, 1}));
 }
 
 TEST_P(DensityRatioTest, BackwardIsOfRowsInTheirPlace) {
