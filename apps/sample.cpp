@@ -11,30 +11,21 @@ constexpr int64_t kMostSamples = 1 << 20;
 constexpr double kHottest = 100;  // far outside anything a decoder has seen
 
 // What opens one of the runs; the label is told later.
-Arguments arguments_of_run(const Arguments& arguments, bool beside) {
+Arguments arguments_of_run(const Arguments& arguments, const std::string& directory) {
   Arguments run;
-  const char* directory = beside ? "--beside" : "--run";
   if (arguments.has(directory)) run.add("--run", arguments.text(directory));
-  for (const char* flag : {"--device", "--threads", "--checkpoint"}) {
-    if (arguments.has(flag) && !(beside && flag == std::string("--checkpoint"))) {
-      run.add(flag, arguments.text(flag));
-    }
+  for (const char* flag : {"--device", "--threads"}) {
+    if (arguments.has(flag)) run.add(flag, arguments.text(flag));
   }
   return run;
 }
 
-// One of two runs may know no labels.
-void check_label(const Arguments& arguments, const TrainedRun& run, const TrainedRun* other) {
-  if (!arguments.has("--label") || run.model().conditional()) return;
-  if (other && other->model().conditional()) return;
-  throw_error(ErrorCode::usage,
-              "--label: the model of this run knows no labels; train one with --condition label");
-}
-
-void tell_label(TrainedRun& run, const Arguments& arguments) {
-  if (!arguments.has("--label") || !run.model().conditional()) return;
-  const int64_t last = run.model().config().classes - 1;
-  run.inference().set_label(static_cast<uint8_t>(arguments.integer("--label", 0, 0, last)));
+// The label goes to both runs, as far as they know labels; one of them must.
+void tell_label(const Arguments& arguments, TrainedRun& run, TrainedRun* other) {
+  if (!arguments.has("--label")) return;
+  const bool other_knows = other && other->model().conditional();
+  if (other_knows) other->tell_label(arguments);
+  if (run.model().conditional() || !other_knows) run.tell_label(arguments);
 }
 
 // How many rows a grid of labels has; 0: none is asked for.
@@ -107,15 +98,15 @@ int sample(const Arguments& arguments) {
   check_latent_prior(arguments);
   const PictureFile file(arguments, "sample.png");
   Log log;
-  TrainedRun run(arguments_of_run(arguments, false), log);
+  Arguments opening = arguments_of_run(arguments, "--run");
+  if (arguments.has("--checkpoint")) opening.add("--checkpoint", arguments.text("--checkpoint"));
+  TrainedRun run(opening, log);
   std::optional<TrainedRun> other;
   if (arguments.has("--beside")) {
-    other.emplace(arguments_of_run(arguments, true), log);
+    other.emplace(arguments_of_run(arguments, "--beside"), log);
     check_image_shape(other->image(), run.image(), other->directory());
-    tell_label(*other, arguments);
   }
-  check_label(arguments, run, other ? &*other : nullptr);
-  tell_label(run, arguments);
+  tell_label(arguments, run, other ? &*other : nullptr);
   const int64_t rows = label_rows(run, arguments);
   if (rows > 0) count = style.columns;
   check_grid(rows > 0 ? rows * count : count, run.image(), style);

@@ -113,7 +113,10 @@ TrainedRun::TrainedRun(const Arguments& arguments, Log& log)
   params_->finalise();
   load_weights(*params_, files_.checkpoint.model, files_.checkpoint.path + "/model.safetensors");
   inference_ = std::make_unique<Inference>(*context_, *model_);
-  if (!arguments.has("--label")) return;
+  if (arguments.has("--label")) tell_label(arguments);
+}
+
+void TrainedRun::tell_label(const Arguments& arguments) {
   if (!model_->conditional()) {
     throw_error(ErrorCode::usage,
                 "--label: the model of this run knows no labels; train one with --condition label");

@@ -46,6 +46,9 @@ class TrainedRun {
  public:
   TrainedRun(const Arguments& arguments, Log& log);
 
+  // All latents are decoded as --label from now on; ErrorCode::usage if the model knows no labels.
+  void tell_label(const Arguments& arguments);
+
   const std::string& directory() const { return directory_; }
   const RunFiles& files() const { return files_; }
   const RunConfig& config() const { return files_.config; }

@@ -12,6 +12,7 @@
 namespace elbo {
 namespace {
 
+using likelihood_test::losses_of;
 using likelihood_test::toy_config;
 using likelihood_test::ToySession;
 using objective_test::Objective;
@@ -34,15 +35,6 @@ RunConfig config_of(const Objective& objective, Likelihood likelihood) {
   if (objective.config.sparsity > 0) config.model.code_activation = Activation::sigmoid;
   if (objective.config.contractive > 0) config.model.activation = Activation::tanh;
   return config;
-}
-
-std::vector<double> losses_of(const RunConfig& config, Device device) {
-  ToySession session(config, device);
-  Recorder recorder;
-  session.trainer.run(recorder);
-  std::vector<double> losses;
-  for (const StepReport& report : recorder.reports) losses.push_back(report.window.loss);
-  return losses;
 }
 
 class Combination : public testing::TestWithParam<Likelihood> {};

@@ -17,6 +17,7 @@
 namespace elbo {
 namespace {
 
+using likelihood_test::losses_of;
 using likelihood_test::toy_config;
 using likelihood_test::ToySession;
 using trainer_test::bytes_of;
@@ -167,18 +168,11 @@ TEST_P(FactorTraining, FiftyStepsLowerTheLoss) {
 }
 
 TEST_P(FactorTraining, TakesTheStepsOfTheCpu) {
+  if (device() == Device::cpu) GTEST_SKIP() << "the CPU is what others are compared with";
   RunConfig few = factor_config(2);
   few.train.max_steps = 4;
   few.output.log_interval = 1;
-  const auto losses = [&](Device on) {
-    ToySession session(few, on);
-    Recorder recorder;
-    session.trainer.run(recorder);
-    std::vector<double> found;
-    for (const StepReport& report : recorder.reports) found.push_back(report.window.loss);
-    return found;
-  };
-  const std::vector<double> cpu = losses(Device::cpu), here = losses(device());
+  const std::vector<double> cpu = losses_of(few, Device::cpu), here = losses_of(few, device());
   ASSERT_EQ(cpu.size(), 4u);
   for (size_t i = 0; i < cpu.size(); ++i) EXPECT_NEAR(here[i], cpu[i], 2e-4 * std::abs(cpu[i]));
 }

@@ -17,6 +17,7 @@
 namespace elbo {
 namespace {
 
+using likelihood_test::losses_of;
 using likelihood_test::toy_config;
 using likelihood_test::toy_images;
 using likelihood_test::ToySession;
@@ -180,15 +181,7 @@ TEST_P(LearnedPriorModel, CudaTakesTheStepsOfTheCpu) {
   RunConfig few = config();
   few.train.max_steps = 4;
   few.output.log_interval = 1;
-  const auto losses = [&](Device device) {
-    ToySession session(few, device);
-    Recorder recorder;
-    session.trainer.run(recorder);
-    std::vector<double> found;
-    for (const StepReport& report : recorder.reports) found.push_back(report.window.loss);
-    return found;
-  };
-  const std::vector<double> cpu = losses(Device::cpu), cuda = losses(Device::cuda);
+  const std::vector<double> cpu = losses_of(few, Device::cpu), cuda = losses_of(few, Device::cuda);
   ASSERT_EQ(cpu.size(), 4u);
   for (size_t i = 0; i < cpu.size(); ++i) EXPECT_NEAR(cuda[i], cpu[i], 2e-4 * std::abs(cpu[i]));
 }

@@ -59,4 +59,14 @@ struct ToySession {
         trainer(context, config, train, &test) {}
 };
 
+// Of the windows that a whole run reports.
+inline std::vector<double> losses_of(const RunConfig& config, Device device) {
+  ToySession session(config, device);
+  trainer_test::Recorder recorder;
+  session.trainer.run(recorder);
+  std::vector<double> losses;
+  for (const StepReport& report : recorder.reports) losses.push_back(report.window.loss);
+  return losses;
+}
+
 }  // namespace elbo::likelihood_test

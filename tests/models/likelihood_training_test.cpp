@@ -11,6 +11,7 @@
 namespace elbo {
 namespace {
 
+using likelihood_test::losses_of;
 using likelihood_test::toy_config;
 using likelihood_test::toy_images;
 using likelihood_test::ToySession;
@@ -27,15 +28,6 @@ std::string test_name(Likelihood likelihood, bool convolutional) {
 class LikelihoodTraining : public testing::TestWithParam<std::tuple<Likelihood, bool>> {
  protected:
   RunConfig config() const { return toy_config(std::get<0>(GetParam()), std::get<1>(GetParam())); }
-
-  static std::vector<double> losses_of(const RunConfig& config, Device device) {
-    ToySession session(config, device);
-    Recorder recorder;
-    session.trainer.run(recorder);
-    std::vector<double> losses;
-    for (const StepReport& report : recorder.reports) losses.push_back(report.window.loss);
-    return losses;
-  }
 };
 
 TEST_P(LikelihoodTraining, FiftyStepsLowerTheLoss) {
