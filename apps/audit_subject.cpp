@@ -96,6 +96,32 @@ SubjectImages open_subject_images(const Arguments& arguments, const Subject& sub
   return found;
 }
 
+std::vector<Flag> audit_flags(const std::string& group) {
+  return {{"--nll-samples", 0, Takes::one_value, "K", group,
+           "samples per image of an estimate of the likelihood; 0: leave it out", "0"},
+          {"--nll-proposal", 0, Takes::one_value, "posterior|prior", group,
+           "drawn from the encoder's posterior, or naively from the prior", "posterior"},
+          {"--seed", 's', Takes::one_value, "N", group, "of the noise", "1"}};
+}
+
+AuditOptions audit_options(const Arguments& arguments) {
+  constexpr int64_t kMostSamples = 100'000'000;
+  AuditOptions options;
+  options.nll_samples = arguments.integer("--nll-samples", 0, 0, kMostSamples);
+  options.seed = static_cast<uint64_t>(arguments.integer("--seed", 1, 0, INT64_MAX));
+  const std::string proposal = arguments.text("--nll-proposal", "posterior");
+  if (proposal != "posterior" && proposal != "prior") {
+    throw_error(ErrorCode::usage, "--nll-proposal: found ", in_quotes(proposal),
+                ", expected posterior or prior");
+  }
+  if (arguments.has("--nll-proposal") && options.nll_samples == 0) {
+    throw_error(ErrorCode::usage,
+                "--nll-proposal is where samples come from; say how many with --nll-samples K");
+  }
+  if (proposal == "prior") options.proposal = NllProposal::prior;
+  return options;
+}
+
 AuditReport audit_subject(const Subject& subject, const AuditData& data,
                           const AuditOptions& options) {
   const ModelConfig& model = subject.config.model;

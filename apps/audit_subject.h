@@ -35,6 +35,10 @@ struct SubjectImages {
 // --data, --variant, --corrupt and --images.
 SubjectImages open_subject_images(const Arguments& arguments, const Subject& subject, Log& log);
 
+// --nll-samples, --nll-proposal and --seed. Refuses a proposal that nothing is drawn from.
+AuditOptions audit_options(const Arguments& arguments);
+std::vector<Flag> audit_flags(const std::string& group);
+
 AuditReport audit_subject(const Subject& subject, const AuditData& data,
                           const AuditOptions& options);
 

@@ -11,8 +11,7 @@ namespace elbo {
 namespace {
 
 constexpr int64_t kMostThreads = 1024;
-constexpr int64_t kMostSamples = 100'000'000;  // of the importance-sampled bound
-constexpr int64_t kMostPictures = 1 << 20;     // of one label
+constexpr int64_t kMostPictures = 1 << 20;  // of one label
 
 constexpr int64_t kProbedImages = 10000;  // of each split: enough for a per cent or so
 
@@ -63,18 +62,17 @@ CommandLine evaluate_command_line() {
       {"--corrupt", 0, Takes::one_value, "CHAIN", data,
        "what the encoder sees, like gaussian:0.3,blur:2, or none", "as trained", ""},
       {"--images", 0, Takes::one_value, "N", data, "how many test images; 0: all", "0", ""},
-      {"--nll-samples", 0, Takes::one_value, "K", figures,
-       "importance samples per image for the likelihood; 0: leave it out", "0", ""},
       {"--representation", 0, Takes::maybe_value, "N", figures,
        "also what codes are worth: probes, PCA, moments; with up to N images of each split "
        "(10000)"},
       {"--conditional-samples", 0, Takes::one_value, "N", figures,
        "also draw N images per label: how many a probe trained on real images tells right"},
-      {"--seed", 's', Takes::one_value, "N", figures, "of the noise", "1", ""},
       {"--json", 0, Takes::nothing, "", figures, "one JSON object in place of the table", "", ""},
       {"--threads", 0, Takes::one_value, "N", figures, "CPU threads; 0: as many as are allowed",
        "0", ""},
   };
+  const std::vector<Flag> shared = audit_flags(figures);
+  command.flags.insert(command.flags.end() - 2, shared.begin(), shared.end());
   command.notes =
       "Computes in double with code and noise of its own, and always with beta = 1, so\n"
       "that its figures hold whatever training minimised. A file without a config.toml\n"
@@ -91,8 +89,7 @@ int evaluate(const Arguments& arguments) {
     throw_error(ErrorCode::usage, flag, " needs a run with its data: give --run DIR");
   }
   AuditSubject about;
-  about.options.nll_samples = arguments.integer("--nll-samples", 0, 0, kMostSamples);
-  about.options.seed = static_cast<uint64_t>(arguments.integer("--seed", 1, 0, INT64_MAX));
+  about.options = audit_options(arguments);
   use_threads(static_cast<int>(arguments.integer("--threads", 0, 0, kMostThreads)));
   Log log;
   const Subject subject = open_subject(arguments, log);

@@ -35,6 +35,15 @@ std::string nats_row(const std::string& name, const std::optional<double>& value
   return value ? row(name, fixed_text(*value, 4), "nats" + remark) : "";
 }
 
+std::string nll_row(const AuditReport& report, const AuditOptions& options) {
+  if (!report.nll_nats) return "";
+  const bool naive = options.proposal == NllProposal::prior;
+  return nats_row("NLL", report.nll_nats,
+                  concat(naive ? ", drawn from the prior, K = " : ", importance-sampled, K = ",
+                         options.nll_samples, ", of which ",
+                         fixed_text(*report.effective_samples, 1), " count"));
+}
+
 std::string why_no_bits(const AuditReport& report, const AuditSubject& subject) {
   if (!report.neg_elbo_nats) return "not defined: a plain autoencoder has no bound";
   switch (likelihood_measure(subject.likelihood)) {
@@ -95,8 +104,7 @@ std::string audit_table(const AuditReport& report, const AuditSubject& subject) 
   text += nats_row("-ELBO", report.neg_elbo_nats, spread);
   text += nats_row("  reconstruction", report.recon_nats, floor);
   text += nats_row("  KL", report.kl_nats);
-  text += nats_row("NLL", report.nll_nats,
-                   ", importance-sampled, K = " + std::to_string(subject.options.nll_samples));
+  text += nll_row(report, subject.options);
   text += report.bits_per_dim ? row("bits per dim", fixed_text(*report.bits_per_dim, 4))
                               : row("bits per dim", "-", why_no_bits(report, subject));
   if (report.perplexity) {
@@ -134,6 +142,11 @@ std::string audit_json(const AuditReport& report, const AuditSubject& subject) {
   add("images", std::to_string(report.images));
   add("neg_elbo_stderr", json_number(report.neg_elbo_stderr));
   add("nll_samples", std::to_string(subject.options.nll_samples));
+  if (report.nll_nats) {
+    add("nll_proposal",
+        json_string(subject.options.proposal == NllProposal::prior ? "prior" : "posterior"));
+    add("effective_samples", json_number(report.effective_samples));
+  }
   add("entropy_floor_nats", json_number(report.entropy_floor_nats));
   add("iou", json_number(report.iou));
   add("accuracy", json_number(report.accuracy));

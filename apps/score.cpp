@@ -19,8 +19,7 @@ namespace elbo {
 namespace {
 
 constexpr int64_t kMostThreads = 1024;
-constexpr int64_t kMostSamples = 100'000'000;  // of the importance-sampled bound
-constexpr int64_t kWorst = 64;                 // images shown
+constexpr int64_t kWorst = 64;  // images shown
 
 // A column of the table: what it is called, and its value for each image. Higher is stranger.
 struct Score {
@@ -109,9 +108,6 @@ CommandLine score_command_line() {
       {"--corrupt", 0, Takes::one_value, "CHAIN", data,
        "what the encoder sees, like gaussian:0.3,blur:2, or none", "as trained"},
       {"--images", 0, Takes::one_value, "N", data, "how many test images; 0: all", "0"},
-      {"--nll-samples", 0, Takes::one_value, "K", figures,
-       "importance samples per image for the likelihood; 0: leave it out", "0"},
-      {"--seed", 's', Takes::one_value, "N", figures, "of the noise", "1"},
       {"--outlier-label", 0, Takes::one_value, "L", figures,
        "images with this label are outliers: print each score's AUROC"},
       {"--out", 'o', Takes::one_value, "FILE.csv", figures, "one line per image", "DIR/scores.csv"},
@@ -119,6 +115,8 @@ CommandLine score_command_line() {
        "the 64 images with the highest last score, too"},
       {"--threads", 0, Takes::one_value, "N", figures, "CPU threads; 0: as many as are allowed",
        "0"}};
+  const std::vector<Flag> shared = audit_flags(figures);
+  command.flags.insert(command.flags.end() - 1, shared.begin(), shared.end());
   command.notes =
       "Scores are the auditor's (elbo evaluate), in nats per image; higher is stranger.\n"
       "AUROC is the chance that an outlier scores higher than another image.\n";
@@ -129,9 +127,7 @@ CommandLine score_command_line() {
 }
 
 int score(const Arguments& arguments) {
-  AuditOptions options;
-  options.nll_samples = arguments.integer("--nll-samples", 0, 0, kMostSamples);
-  options.seed = static_cast<uint64_t>(arguments.integer("--seed", 1, 0, INT64_MAX));
+  AuditOptions options = audit_options(arguments);
   use_threads(static_cast<int>(arguments.integer("--threads", 0, 0, kMostThreads)));
   arguments.required("--run", "name the run directory that elbo train wrote");
   const std::string path = output_path(arguments, "--out", "scores.csv", {".csv"});

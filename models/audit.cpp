@@ -66,6 +66,7 @@ class Auditor {
     iou_.resize(images);
     kl_.resize(images);
     nll_.resize(images);
+    effective_.resize(images);
     guessed_.resize(images);
     if (net.codebook().size > 0) codes_.resize(images * net.latent_dim() / net.codebook().dim);
     mean_.resize(images * net.latent_dim());
@@ -80,8 +81,8 @@ class Auditor {
   void posterior_figures(const AuditPosterior& posterior, int64_t first, int64_t count);
   void sampled_kl(const AuditPosterior& posterior, const AuditRows& z, int64_t first,
                   int64_t count);
-  double importance_nll(const double* x, const double* mean, const double* logvar,
-                        int64_t image) const;
+  double draw(std::mt19937_64& engine, const double* mean, const double* logvar, double* z) const;
+  void estimate_nll(const double* x, const double* mean, const double* logvar, int64_t image);
   void summarise_latents(AuditReport& report) const;
   double nll(const double* x, const double* output) const {
     return audit_nll(likelihood_, data_.size(), net_.channels(), x, output);
@@ -96,10 +97,10 @@ class Auditor {
   AuditLikelihood likelihood_;
   const AuditData& data_;
   const AuditOptions& options_;
-  std::vector<double> recon_, entropy_, iou_, kl_, nll_;  // per image
-  std::vector<double> guessed_;                           // 1: its own label is the likeliest
-  std::vector<double> mean_, kl_latent_;                  // [images, latent_dim]
-  std::vector<int32_t> codes_;                            // of all images
+  std::vector<double> recon_, entropy_, iou_, kl_, nll_, effective_;  // per image
+  std::vector<double> guessed_;           // 1: its own label is the likeliest
+  std::vector<double> mean_, kl_latent_;  // [images, latent_dim]
+  std::vector<int32_t> codes_;            // of all images
 };
 
 AuditRows Auditor::sample(const AuditPosterior& posterior, int64_t first, int64_t count) const {
@@ -170,41 +171,54 @@ void Auditor::audit_batch(int64_t first, int64_t count) {
           target, audit_means(likelihood_, size, net_.channels(), at_mean.data() + i * outputs));
     }
     if (net_.variational() && options_.nll_samples > 0) {
-      nll_[first + i] = importance_nll(target, posterior.mean.data() + i * latent,
-                                       posterior.logvar.data() + i * latent, first + i);
+      estimate_nll(target, posterior.mean.data() + i * latent, posterior.logvar.data() + i * latent,
+                   first + i);
     }
   }
 }
 
-// log p(z) - log q(z|x) = log p(z) + sum_d (eps^2 + v) / 2 for z = mu + e^(v/2) eps: log 2 pi cancels.
-double Auditor::importance_nll(const double* x, const double* mean, const double* logvar,
-                               int64_t image) const {
+// One latent z of the proposal r, and log p(z) - log r(z). For r = q that is log p(z) + sum_d
+// (eps^2 + v) / 2 with z = mu + e^(v/2) eps: log 2 pi cancels.
+double Auditor::draw(std::mt19937_64& engine, const double* mean, const double* logvar,
+                     double* z) const {
+  if (options_.proposal == NllProposal::prior) {
+    net_.draw_prior(engine, z);
+    return 0;
+  }
+  std::normal_distribution<double> normal;
+  double log_ratio = 0;
+  for (int64_t d = 0; d < net_.latent_dim(); ++d) {
+    const double eps = normal(engine);
+    z[d] = mean[d] + std::exp(0.5 * logvar[d]) * eps;
+    log_ratio += 0.5 * (eps * eps + logvar[d]);
+  }
+  return log_ratio + net_.log_prior(z);
+}
+
+void Auditor::estimate_nll(const double* x, const double* mean, const double* logvar,
+                           int64_t image) {
   const int64_t latent = net_.latent_dim();
   const int64_t outputs = data_.size() * audit_outputs(likelihood_.kind);
   std::mt19937_64 engine = audit_engine(options_.seed, AuditStream::importance, image);
-  std::normal_distribution<double> normal;
-  StreamingLogSum total;
+  StreamingLogSum total, squares;
   for (int64_t done = 0; done < options_.nll_samples; done += kBatch) {
     const int64_t count = std::min(kBatch, options_.nll_samples - done);
     AuditRows z(static_cast<size_t>(count * latent));
     std::vector<double> log_ratio(static_cast<size_t>(count));
     for (int64_t k = 0; k < count; ++k) {
-      for (int64_t d = 0; d < latent; ++d) {
-        const double eps = normal(engine);
-        const double value = mean[d] + std::exp(0.5 * logvar[d]) * eps;
-        z[k * latent + d] = value;
-        log_ratio[k] += 0.5 * (eps * eps + logvar[d]);
-      }
-      log_ratio[k] += net_.log_prior(z.data() + k * latent);
+      log_ratio[k] = draw(engine, mean, logvar, z.data() + k * latent);
     }
     AuditLabels labels = data_.labels(image, 1);
     if (!labels.empty()) labels.resize(static_cast<size_t>(count), labels[0]);
     const AuditRows output = net_.decode(z, labels);
     for (int64_t k = 0; k < count; ++k) {
-      total.add(log_ratio[k] - nll(x, output.data() + k * outputs));
+      const double log_weight = log_ratio[k] - nll(x, output.data() + k * outputs);
+      total.add(log_weight);
+      squares.add(2 * log_weight);
     }
   }
-  return std::log(static_cast<double>(options_.nll_samples)) - total.value();
+  nll_[image] = std::log(static_cast<double>(options_.nll_samples)) - total.value();
+  effective_[image] = std::exp(2 * total.value() - squares.value());
 }
 
 double mean_of(const std::vector<double>& values) {
@@ -251,7 +265,7 @@ AuditReport Auditor::summarise() const {
   report.latent_dim = net_.latent_dim();
   report.variant = data_.variant();
   for (size_t i = 0; i < recon_.size(); ++i) {
-    report.per_image.push_back({recon_[i], kl_[i], nll_[i]});
+    report.per_image.push_back({recon_[i], kl_[i], nll_[i], effective_[i]});
   }
   report.recon_nats = mean_of(recon_);
   if (binary()) report.iou = mean_of(iou_);
@@ -277,7 +291,10 @@ AuditReport Auditor::summarise() const {
     const auto n = static_cast<double>(recon_.size());
     report.neg_elbo_stderr = std::sqrt(squares / (n - 1) / n);
   }
-  if (options_.nll_samples > 0) report.nll_nats = mean_of(nll_);
+  if (options_.nll_samples > 0) {
+    report.nll_nats = mean_of(nll_);
+    report.effective_samples = mean_of(effective_);
+  }
   report.bits_per_dim = bits_per_dim(*report.neg_elbo_nats);
   for (size_t i = 0; i < recon_.size(); ++i) {
     if (!std::isfinite(recon_[i] + kl_[i] + nll_[i])) {

@@ -8,6 +8,8 @@
 //   -ELBO    = recon + kl                            averaged over images
 //   nll      = -log (1/K) sum_k p(x|z_k) p(z_k) / q(z_k|x), z_k ~ q: an upper bound on average, and
 //              the tighter the larger K (Burda, Grosse & Salakhutdinov 2015, arXiv:1509.00519)
+//              or, to see why q is used, z_k ~ p: right too, and hardly ever near the z that explain x
+//   samples  = (sum_k w_k)^2 / sum_k w_k^2, w_k the terms of that sum: how many of the K count
 //   active   = latents whose posterior mean varies over the images: variance > 0.01 (ibid., 5.2)
 //   bits     = -ELBO / (D log 2) of discrete data, and 8 more for a density of dequantised bytes
 //   entropy  = sum_d H(x_d) of grey targets: what the Bernoulli cross-entropy cannot go below
@@ -35,8 +37,11 @@ namespace elbo {
 
 inline constexpr double kActiveVariance = 0.01;
 
+enum class NllProposal : int { posterior, prior };
+
 struct AuditOptions {
   int64_t nll_samples = 0;  // K of the importance-sampled bound; 0: leave it out
+  NllProposal proposal = NllProposal::posterior;  // where its samples come from
   uint64_t seed = 1;
   AuditDamage damage;  // to what the encoder sees; the likelihood is that of the clean image
 };
@@ -44,6 +49,7 @@ struct AuditOptions {
 // Of one image. What a model has no such figure for is 0.
 struct AuditImage {
   double recon_nats = 0, kl_nats = 0, nll_nats = 0;
+  double effective_samples = 0;  // of nll_nats
 };
 
 // Averages over the images. What a model or a variant of the data has no such figure for is empty.
@@ -56,7 +62,8 @@ struct AuditReport {
   std::optional<double> kl_nats, neg_elbo_nats;  // empty for a plain autoencoder
   std::optional<double> neg_elbo_stderr;         // from the spread over images and draws
   std::optional<double> nll_nats;
-  std::optional<double> bits_per_dim;  // of -ELBO; where there are bits of discrete data
+  std::optional<double> effective_samples;  // of nll_nats; 1 to K
+  std::optional<double> bits_per_dim;       // of -ELBO; where there are bits of discrete data
   std::optional<double> entropy_floor_nats;
   std::optional<double> iou;
   std::optional<double> accuracy;  // of the classifier

@@ -65,6 +65,28 @@ double activate_in_double(Activation activation, double x) {
   throw Error("unknown activation");
 }
 
+// The x in [0, n) for which x * stride + offset lies in [0, size).
+struct Span {
+  int64_t begin, end;
+};
+Span inside(int64_t n, int64_t stride, int64_t offset, int64_t size) {
+  const auto first_from = [&](int64_t bound) {  // the first x with x * stride + offset >= bound
+    return bound > offset ? (bound - offset + stride - 1) / stride : 0;
+  };
+  const int64_t begin = std::min(first_from(0), n);
+  return {begin, std::clamp(first_from(size), begin, n)};
+}
+
+// sums[i * sums_step] += factor * row[i * row_step]
+ELBO_CLONES void add_row(int64_t count, double factor, const double* row, int64_t row_step,
+                         double* __restrict sums, int64_t sums_step) {
+  if (row_step == 1 && sums_step == 1) {
+    for (int64_t i = 0; i < count; ++i) sums[i] += factor * row[i];
+  } else {
+    for (int64_t i = 0; i < count; ++i) sums[i * sums_step] += factor * row[i * row_step];
+  }
+}
+
 // out[o, ...] of one image as sums over its inputs: along a row of the output for each tap.
 void convolve(const AuditLayer& l, const double* in, double* out) {
   const AuditWindow& w = l.window;
@@ -80,10 +102,11 @@ void convolve(const AuditLayer& l, const double* in, double* out) {
           const double* row = in + (i * from.height + v) * from.width;
           double* sums = out + (o * to.height + y) * to.width;
           for (int64_t s = 0; s < w.kernel_w; ++s) {
-            for (int64_t x = 0; x < to.width; ++x) {
-              const int64_t u = x * w.stride_w + s * w.dilation_w - w.padding_w;
-              if (u >= 0 && u < from.width) sums[x] += kernel[r * w.kernel_w + s] * row[u];
-            }
+            const int64_t offset = s * w.dilation_w - w.padding_w;
+            const Span x = inside(to.width, w.stride_w, offset, from.width);
+            if (x.begin == x.end) continue;
+            add_row(x.end - x.begin, kernel[r * w.kernel_w + s],
+                    row + x.begin * w.stride_w + offset, w.stride_w, sums + x.begin, 1);
           }
         }
       }
@@ -108,10 +131,11 @@ void convolve_transposed(const AuditLayer& l, const double* in, double* out) {
           const double* row = in + (i * from.height + y) * from.width;
           double* sums = out + (o * to.height + v) * to.width;
           for (int64_t s = 0; s < w.kernel_w; ++s) {
-            for (int64_t x = 0; x < from.width; ++x) {
-              const int64_t u = x * w.stride_w + s * w.dilation_w - w.padding_w;
-              if (u >= 0 && u < to.width) sums[u] += kernel[r * w.kernel_w + s] * row[x];
-            }
+            const int64_t offset = s * w.dilation_w - w.padding_w;
+            const Span x = inside(from.width, w.stride_w, offset, to.width);
+            if (x.begin == x.end) continue;
+            add_row(x.end - x.begin, kernel[r * w.kernel_w + s], row + x.begin, 1,
+                    sums + x.begin * w.stride_w + offset, w.stride_w);
           }
         }
       }
@@ -173,6 +197,58 @@ void scale_channels(const AuditLayer& l, const double* in, double* out) {
   for (int64_t i = 0; i < l.in; ++i) out[i] = l.weight[i / pixels] * in[i] + l.bias[i / pixels];
 }
 
+// Mean and variance of the channels of a group, which lie one after the other.
+void normalise_groups(const AuditLayer& l, const double* in, double* out) {
+  const int64_t pixels = l.from.height * l.from.width, size = l.in / l.groups;
+  for (int64_t begin = 0; begin < l.in; begin += size) {
+    double mean = 0, variance = 0;
+    for (int64_t i = begin; i < begin + size; ++i) mean += in[i] / static_cast<double>(size);
+    for (int64_t i = begin; i < begin + size; ++i) {
+      variance += (in[i] - mean) * (in[i] - mean) / static_cast<double>(size);
+    }
+    for (int64_t i = begin; i < begin + size; ++i) {
+      const double normal = (in[i] - mean) / std::sqrt(variance + kAuditEpsilon);
+      out[i] = l.weight[i / pixels] * normal + l.bias[i / pixels];
+    }
+  }
+}
+
+AuditRows add(const AuditRows& a, const AuditRows& b) {
+  AuditRows sum = a;
+  for (size_t i = 0; i < sum.size(); ++i) sum[i] += b[i];
+  return sum;
+}
+
+AuditRows attend(const AuditLayer& l, const AuditRows& x) {
+  const int64_t channels = l.from.channels, pixels = l.from.height * l.from.width;
+  const AuditRows normal = audit_apply(l.branch[0], x);
+  const AuditRows q = audit_apply(l.branch[1], normal), k = audit_apply(l.branch[2], normal),
+                  v = audit_apply(l.branch[3], normal);
+  AuditRows mixed(x.size());
+  std::vector<double> weights(static_cast<size_t>(pixels));
+  for (int64_t first = 0; first < static_cast<int64_t>(x.size()); first += l.in) {
+    for (int64_t i = 0; i < pixels; ++i) {
+      double total = 0;
+      for (int64_t j = 0; j < pixels; ++j) {
+        double score = 0;
+        for (int64_t c = 0; c < channels; ++c) {
+          score += q[first + c * pixels + i] * k[first + c * pixels + j];
+        }
+        weights[j] = score / std::sqrt(static_cast<double>(channels));
+      }
+      const double largest = *std::max_element(weights.begin(), weights.end());
+      for (double& weight : weights) total += weight = std::exp(weight - largest);
+      for (int64_t c = 0; c < channels; ++c) {
+        double& sum = mixed[first + c * pixels + i];
+        for (int64_t j = 0; j < pixels; ++j) {
+          sum += weights[j] / total * v[first + c * pixels + j];
+        }
+      }
+    }
+  }
+  return add(x, audit_apply(l.branch[4], mixed));
+}
+
 void apply_to_image(const AuditLayer& layer, const double* in, double* out) {
   switch (layer.kind) {
     case AuditLayer::Kind::conv:
@@ -181,11 +257,15 @@ void apply_to_image(const AuditLayer& layer, const double* in, double* out) {
       return convolve_transposed(layer, in, out);
     case AuditLayer::Kind::scale_channels:
       return scale_channels(layer, in, out);
+    case AuditLayer::Kind::group_norm:
+      return normalise_groups(layer, in, out);
     case AuditLayer::Kind::upsample:
       return enlarge(layer, in, out);
     case AuditLayer::Kind::average:
       return average(layer, in, out);
     case AuditLayer::Kind::linear:
+    case AuditLayer::Kind::residual:
+    case AuditLayer::Kind::attention:
       break;
   }
   throw Error("unknown layer");
@@ -194,6 +274,10 @@ void apply_to_image(const AuditLayer& layer, const double* in, double* out) {
 }  // namespace
 
 AuditRows audit_apply(const AuditLayer& layer, const AuditRows& input) {
+  if (layer.kind == AuditLayer::Kind::residual) {
+    return add(audit_run(layer.skip, input), audit_run(layer.branch, input));
+  }
+  if (layer.kind == AuditLayer::Kind::attention) return attend(layer, input);
   const auto rows = static_cast<int64_t>(input.size()) / layer.in;
   AuditRows output(static_cast<size_t>(rows * layer.out));
   if (layer.kind == AuditLayer::Kind::linear) {

@@ -14,6 +14,9 @@ namespace elbo {
 
 using AuditRows = std::vector<double>;  // row-major
 
+// Of normalisations: PyTorch's default, which is all that we train with.
+inline constexpr double kAuditEpsilon = 1e-5;
+
 struct AuditPicture {
   int64_t channels = 1, height = 1, width = 1;
   int64_t size() const { return channels * height * width; }
@@ -25,18 +28,30 @@ struct AuditWindow {
 };
 
 struct AuditLayer {
-  enum class Kind { linear, conv, conv_transpose, scale_channels, upsample, average };
+  enum class Kind {
+    linear,
+    conv,
+    conv_transpose,
+    scale_channels,
+    group_norm,
+    upsample,
+    average,
+    residual,  // y = skip(x) + branch(x)
+    attention  // y = x + p(softmax(q k' / sqrt(C)) v); branch: normalisation, q, k, v, p
+  };
 
   Kind kind = Kind::linear;
   int64_t in = 0, out = 0;  // values per image
   Activation activation = Activation::identity;
   std::vector<double>
       weight;  // linear: [in, out], transposed, so that the inner loop runs along out;
-               // conv: OIHW, conv_transpose: IOHW; scale_channels: [channels]
-  std::vector<double> bias;  // one per output, channel where there are channels
-  AuditPicture from, to;     // of all kinds but linear
-  AuditWindow window;        // of upsample: the factors are the strides
-  bool bilinear = false;     // upsample
+               // conv: OIHW, conv_transpose: IOHW; scale_channels, group_norm: [channels]
+  std::vector<double> bias;              // one per output, channel where there are channels
+  AuditPicture from, to;                 // of all kinds but linear
+  AuditWindow window;                    // of upsample: the factors are the strides
+  bool bilinear = false;                 // upsample
+  int64_t groups = 0;                    // group_norm
+  std::vector<AuditLayer> branch, skip;  // of residual and attention; an empty skip is x itself
 };
 
 AuditRows audit_apply(const AuditLayer& layer, const AuditRows& input);
@@ -61,6 +76,7 @@ class AuditReader {
 
   // Of batch normalisation by its running statistics: a factor and a shift per channel.
   AuditLayer batch_norm(const std::string& name, const AuditPicture& picture);
+  AuditLayer group_norm(const std::string& name, const AuditPicture& picture, int64_t groups);
 
   void skip(const std::string& name) { take(name); }  // which must be there and is not needed
   void refuse_the_rest() const;

@@ -4,20 +4,12 @@
 #include <cmath>
 
 #include "kernels/error.h"
+#include "models/audit_convolutional.h"
 #include "models/audit_likelihood.h"
 #include "models/network_plan.h"
 
 namespace elbo {
 namespace {
-
-AuditPicture audit_picture(const ImageSize& size) {
-  return {size.channels, size.height, size.width};
-}
-
-AuditWindow audit_window(const ConvWindow& w) {
-  return {w.kernel_h,  w.kernel_w,  w.stride_h,   w.stride_w,
-          w.padding_h, w.padding_w, w.dilation_h, w.dilation_w};
-}
 
 // Pixels of n images between H, W, C and C, H, W.
 AuditRows reordered(const AuditRows& images, const AuditPicture& picture, bool to_chw) {
@@ -34,99 +26,6 @@ AuditRows reordered(const AuditRows& images, const AuditPicture& picture, bool t
   }
   return result;
 }
-
-// The layers of a plan, their tensors found by counting modules as nn.Sequential does.
-class ConvolutionalReader {
- public:
-  ConvolutionalReader(AuditReader& reader, std::string prefix)
-      : reader_(reader), prefix_(std::move(prefix)) {}
-
-  std::vector<AuditLayer> read(const std::vector<LayerPlan>& plans) {
-    for (const LayerPlan& plan : plans) {
-      module_ += plan.flattens + plan.unflattens;
-      add(plan);
-      if (plan.spec.activation != Activation::identity) {
-        layers_.back().activation = plan.spec.activation;
-        ++module_;
-      }
-    }
-    return layers_;
-  }
-
- private:
-  std::string next_name() { return concat(prefix_, ".", module_++); }
-
-  void add(const LayerPlan& plan) {
-    const LayerSpec& spec = plan.spec;
-    switch (spec.kind) {
-      case LayerKind::linear:
-        layers_.push_back(reader_.linear(next_name(), Activation::identity));
-        break;
-      case LayerKind::conv:
-      case LayerKind::conv_transpose:
-        layers_.push_back(convolution(plan));
-        break;
-      case LayerKind::upsample:
-      case LayerKind::avg_pool:
-        layers_.push_back(resampling(plan));
-        break;
-      case LayerKind::reshape:
-      case LayerKind::norm:
-        break;
-      default:
-        throw_error(ErrorCode::usage, "evaluate: the layer \"", spec.text,
-                    "\" cannot be audited; it is known to training only");
-    }
-    if (spec.norm == NormKind::batch) {
-      layers_.push_back(reader_.batch_norm(next_name(), channels_of(plan.out)));
-    } else if (spec.norm == NormKind::group) {
-      throw_error(ErrorCode::usage, "evaluate: the layer \"", spec.text,
-                  "\" cannot be audited: group normalisation is known to training only");
-    }
-  }
-
-  // Of a vector every value is a channel.
-  static AuditPicture channels_of(const LayerState& state) {
-    return state.flat ? AuditPicture{state.size.size(), 1, 1} : audit_picture(state.size);
-  }
-
-  static AuditLayer layer_of(const LayerPlan& plan, AuditLayer::Kind kind) {
-    AuditLayer layer;
-    layer.kind = kind;
-    layer.from = audit_picture(plan.in.size);
-    layer.to = audit_picture(plan.out.size);
-    layer.in = layer.from.size();
-    layer.out = layer.to.size();
-    layer.window = audit_window(plan.spec.window);
-    return layer;
-  }
-
-  AuditLayer convolution(const LayerPlan& plan) {
-    const bool transposed = plan.spec.kind == LayerKind::conv_transpose;
-    AuditLayer layer =
-        layer_of(plan, transposed ? AuditLayer::Kind::conv_transpose : AuditLayer::Kind::conv);
-    const int64_t in = layer.from.channels, out = layer.to.channels;
-    const std::string name = next_name();
-    layer.weight =
-        reader_.numbers(name + ".weight", {transposed ? in : out, transposed ? out : in,
-                                           layer.window.kernel_h, layer.window.kernel_w});
-    layer.bias = reader_.numbers(name + ".bias", {out});
-    return layer;
-  }
-
-  AuditLayer resampling(const LayerPlan& plan) {
-    ++module_;
-    const bool up = plan.spec.kind == LayerKind::upsample;
-    AuditLayer layer = layer_of(plan, up ? AuditLayer::Kind::upsample : AuditLayer::Kind::average);
-    layer.bilinear = plan.spec.bilinear;
-    return layer;
-  }
-
-  AuditReader& reader_;
-  std::string prefix_;
-  int64_t module_ = 0;
-  std::vector<AuditLayer> layers_;
-};
 
 }  // namespace
 
@@ -200,10 +99,6 @@ void AuditNet::read_convolutional(const SafetensorsView& weights, const std::str
   variational_ = config.variational();
   std::vector<std::string> layers = config.encoder;
   const bool picture = config.latent_channels > 0;
-  if (picture && variational_) {
-    throw_error(ErrorCode::usage,
-                "evaluate: a latent that is a picture cannot be audited yet in a VAE");
-  }
   if (!variational_ && !picture) {
     layers.push_back(
         concat("linear ", config.latent_dim, " ", activation_name(config.code_activation)));
@@ -214,7 +109,7 @@ void AuditNet::read_convolutional(const SafetensorsView& weights, const std::str
     std::vector<std::string> guess = config.encoder;
     guess.push_back(concat("linear ", classes_));
     classifier_ =
-        ConvolutionalReader(reader, "classifier").read(plan_encoder(parse_layers(guess), image));
+        audit_convolutional(reader, "classifier", plan_encoder(parse_layers(guess), image));
   }
   const auto encoder = plan_encoder(parse_layers(layers), seen);
   const LayerState latent =
@@ -223,15 +118,17 @@ void AuditNet::read_convolutional(const SafetensorsView& weights, const std::str
   if (picture) codebook_.pixels = latent.size.pixels();
   LayerState decoded = latent;
   decoded.size.channels += classes_;
-  encoder_ = ConvolutionalReader(reader, "encoder").read(encoder);
-  if (variational_) {
+  encoder_ = audit_convolutional(reader, "encoder", encoder);
+  if (picture && variational_) {
+    latent_ = audit_picture(latent.size);
+  } else if (variational_) {
     mean_ = reader.linear("fc_mu", Activation::identity);
     logvar_ = reader.linear("fc_logvar", Activation::identity);
   }
-  decoder_ =
-      ConvolutionalReader(reader, "decoder")
-          .read(plan_decoder(parse_layers(config.decoder), decoded, last_picture(encoder, image),
-                             {output_.height, output_.width, output_.channels}));
+  decoder_ = audit_convolutional(
+      reader, "decoder",
+      plan_decoder(parse_layers(config.decoder), decoded, last_picture(encoder, image),
+                   {output_.height, output_.width, output_.channels}));
   read_likelihood(reader, file_name);
   codebook_.read(reader, latent_dim_);
   read_pseudo_inputs(reader);
@@ -267,15 +164,16 @@ void AuditNet::check_chain(const std::string& file_name) const {
   }
   std::vector<const AuditLayer*> chain;
   for (const AuditLayer& layer : encoder_) chain.push_back(&layer);
-  if (variational_) chain.push_back(&mean_);
+  if (has_heads()) chain.push_back(&mean_);
   for (const AuditLayer& layer : decoder_) chain.push_back(&layer);
   const int64_t in = chain.front()->in - label_values(), out = chain.back()->out;
   bool fits = out == in || out == 2 * in;  // one output per value, or two
   for (size_t i = 1; i < chain.size(); ++i) {
     const bool at_latent = chain[i] == &decoder_.front();
-    fits = fits && chain[i]->in == chain[i - 1]->out + (at_latent ? classes_ : 0);
+    const int64_t values = chain[i - 1]->out / (at_latent && latent_ ? 2 : 1);
+    fits = fits && chain[i]->in == values + (at_latent ? classes_ : 0);
   }
-  if (variational_) fits = fits && logvar_.in == mean_.in && logvar_.out == mean_.out;
+  if (has_heads()) fits = fits && logvar_.in == mean_.in && logvar_.out == mean_.out;
   for (const AuditLayer* layer : chain) fits = fits && layer->in > 0 && layer->out > 0;
   if (!fits) {
     throw_error(ErrorCode::data, file_name,
@@ -335,9 +233,24 @@ AuditPosterior AuditNet::posterior_of(const AuditRows& seen) const {
     if (codebook_.size > 0) code.codes = codebook_.quantise(code.mean);
     return code;
   }
-  AuditPosterior posterior{audit_apply(mean_, top), audit_apply(logvar_, top), {}};
+  AuditPosterior posterior;
+  if (latent_) {
+    posterior = picture_posterior(top);
+  } else {
+    posterior = {audit_apply(mean_, top), audit_apply(logvar_, top), {}};
+  }
   for (double& v : posterior.logvar) v = audit_bounded_logvar(v);
   return posterior;
+}
+
+// Of every image's channels the first half are means.
+AuditPosterior AuditNet::picture_posterior(const AuditRows& statistics) const {
+  AuditRows mean, logvar;
+  for (auto at = statistics.begin(); at != statistics.end(); at += 2 * latent_dim_) {
+    mean.insert(mean.end(), at, at + latent_dim_);
+    logvar.insert(logvar.end(), at + latent_dim_, at + 2 * latent_dim_);
+  }
+  return {reordered(mean, *latent_, false), reordered(logvar, *latent_, false), {}};
 }
 
 double AuditNet::log_prior(const double* z) const {
@@ -362,8 +275,24 @@ double AuditNet::log_prior(const double* z) const {
   return largest + std::log(sum / static_cast<double>(components));
 }
 
+void AuditNet::draw_prior(std::mt19937_64& engine, double* z) const {
+  const double *mean = nullptr, *logvar = nullptr;
+  if (has_learned_prior()) {
+    std::uniform_int_distribution<int64_t> component(0, pseudo_shape_.front() - 1);
+    const int64_t at = component(engine) * latent_dim_;
+    mean = prior_.mean.data() + at;
+    logvar = prior_.logvar.data() + at;
+  }
+  std::normal_distribution<double> normal;
+  for (int64_t d = 0; d < latent_dim_; ++d) {
+    z[d] = normal(engine);
+    if (mean) z[d] = mean[d] + std::exp(0.5 * logvar[d]) * z[d];
+  }
+}
+
 AuditRows AuditNet::decode(const AuditRows& latents, const AuditLabels& labels) const {
-  return reordered(audit_run(decoder_, labelled(latents, 1, labels)), output_, false);
+  const AuditRows z = latent_ ? reordered(latents, *latent_, true) : latents;
+  return reordered(audit_run(decoder_, labelled(z, 1, labels)), output_, false);
 }
 
 }  // namespace elbo

@@ -20,6 +20,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <random>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -67,6 +68,8 @@ class AuditNet {
   // log p(z) + D/2 log 2 pi in nats, of one latent: N(0, I), or with pseudo-inputs u_1, ..., u_K (a
   // VampPrior) (1/K) sum_k q(z | sigmoid(u_k)).
   double log_prior(const double* z) const;
+  // z ~ p(z), [latent_dim].
+  void draw_prior(std::mt19937_64& engine, double* z) const;
   bool has_learned_prior() const { return !prior_.mean.empty(); }
   // What the likelihood takes (models/audit_likelihood.h): [N, image_size * outputs].
   AuditRows decode(const AuditRows& latents, const AuditLabels& labels = {}) const;
@@ -83,6 +86,8 @@ class AuditNet {
   void read_pseudo_inputs(AuditReader& reader);
   AuditPosterior posterior_of(const AuditRows& seen) const;
   AuditRows labelled(const AuditRows& rows, int64_t copies, const AuditLabels& labels) const;
+  AuditPosterior picture_posterior(const AuditRows& statistics) const;
+  bool has_heads() const { return variational_ && !latent_; }
   int64_t label_values() const { return classes_ * label_pixels_; }
 
   bool variational_ = false;
@@ -90,6 +95,7 @@ class AuditNet {
   int64_t classes_ = 0;
   int64_t label_pixels_ = 1;  // how often a label stands in what the encoder sees
   int64_t latent_dim_ = 0;
+  std::optional<AuditPicture> latent_;  // where a VAE's latent is one, in memory's order
   std::optional<double> log_variance_;
   AuditPicture image_,
       output_;  // pictures of several channels come and go in another order than the file's

@@ -84,7 +84,6 @@ std::vector<AuditLayer> AuditReader::sequence(const std::string& prefix, Activat
 }
 
 AuditLayer AuditReader::batch_norm(const std::string& name, const AuditPicture& picture) {
-  constexpr double kEpsilon = 1e-5;  // PyTorch's default, which is all that we train with
   const std::vector<int64_t> channels = {picture.channels};
   const auto gamma = numbers(name + ".weight", channels), beta = numbers(name + ".bias", channels);
   const auto mean = numbers(name + ".running_mean", channels);
@@ -95,10 +94,22 @@ AuditLayer AuditReader::batch_norm(const std::string& name, const AuditPicture& 
   layer.from = layer.to = picture;
   layer.in = layer.out = picture.size();
   for (size_t c = 0; c < gamma.size(); ++c) {
-    const double factor = gamma[c] / std::sqrt(variance[c] + kEpsilon);
+    const double factor = gamma[c] / std::sqrt(variance[c] + kAuditEpsilon);
     layer.weight.push_back(factor);
     layer.bias.push_back(beta[c] - factor * mean[c]);
   }
+  return layer;
+}
+
+AuditLayer AuditReader::group_norm(const std::string& name, const AuditPicture& picture,
+                                   int64_t groups) {
+  AuditLayer layer;
+  layer.kind = AuditLayer::Kind::group_norm;
+  layer.from = layer.to = picture;
+  layer.in = layer.out = picture.size();
+  layer.groups = groups;
+  layer.weight = numbers(name + ".weight", {picture.channels});
+  layer.bias = numbers(name + ".bias", {picture.channels});
   return layer;
 }
 

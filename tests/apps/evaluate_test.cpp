@@ -67,6 +67,20 @@ TEST_F(EvaluateTest, JsonHasEveryPromisedKey) {
   EXPECT_GT(json.at("entropy_floor_nats"), 0);
 }
 
+// The decoder looks at no latent, so draws of the prior are worth the same.
+TEST_F(EvaluateTest, TheProposalIsObeyedAndChecked) {
+  const auto json =
+      nlohmann::json::parse(evaluate({"--json", "--nll-samples", "20", "--nll-proposal", "prior"}));
+  EXPECT_EQ(json.at("nll_proposal"), "prior");
+  EXPECT_NEAR(json.at("nll_nats"), json.at("recon_nats"), 1e-12);
+  EXPECT_NEAR(json.at("effective_samples"), 20, 1e-9);
+  const std::string table = evaluate({"--nll-samples", "20", "--nll-proposal", "prior"});
+  EXPECT_NE(table.find("drawn from the prior, K = 20, of which 20.0 count"), std::string::npos);
+  const auto best = nlohmann::json::parse(evaluate({"--json", "--nll-samples", "20"}));
+  EXPECT_EQ(best.at("nll_proposal"), "posterior");
+  EXPECT_LT(best.at("effective_samples"), 19);
+}
+
 TEST_F(EvaluateTest, VariantAndLimitAreObeyed) {
   const auto fixed = nlohmann::json::parse(evaluate({"--json", "--variant", "fixed"}));
   EXPECT_EQ(fixed.at("variant"), "fixed");

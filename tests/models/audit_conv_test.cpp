@@ -1,11 +1,14 @@
 // The auditor's convolutional networks: by hand, and beside the engine's.
 #include <gtest/gtest.h>
 
-#include "models/audit_net.h"
+#include <algorithm>
+
+#include "models/audit.h"
 #include "models/autoencoder.h"
 #include "models/inference.h"
 #include "tests/kernels/linear_oracle.h"
 #include "tests/models/file_of.h"
+#include "tests/models/trainer_fixture.h"
 #include "tests/support/error_of.h"
 
 namespace elbo {
@@ -21,16 +24,34 @@ ModelConfig conv_config() {
   return config;
 }
 
-// Odd, not square, in colour: every order of pixels and channels is another one.
-TEST(AuditConv, AgreesWithTheEngine) {
+// The compound layers of a KL autoencoder, and a latent that is a picture of 6 x 5 pixels.
+ModelConfig picture_config() {
+  ModelConfig config;
+  config.kind = ModelKind::conv_vae;
+  config.latent_channels = 2;
+  config.encoder = {"conv 4 k3 s2",   "res 6 gn2 silu", "attention gn3",
+                    "res 6 gn3 tanh", "norm gn2 silu",  "conv 4 k3"};
+  config.decoder = {"conv 6 k3",           "attention gn2", "res 4 gn2 gelu",
+                    "upsample 2 bilinear", "norm gn4 relu", "conv image k2 p0"};
+  return config;
+}
+
+class AuditConvBesideTheEngine : public testing::TestWithParam<bool> {};
+
+// Odd, not square, in colour: every order of pixels and channels is another one. Every parameter is drawn,
+// as those of normalisations begin as ones and zeros, which hide a mistake.
+TEST_P(AuditConvBesideTheEngine, Agrees) {
   const ImageSize image{11, 9, 3};
+  const ModelConfig config = GetParam() ? picture_config() : conv_config();
   Context context({Device::cpu, 0, ""});
   ParamStore params(context);
-  const Autoencoder model(params, conv_config(), image);
+  const Autoencoder model(params, config, image);
   params.finalise();
-  params.initialise(5);
+  const std::vector<float> drawn = oracle::Numbers(5)(params.span_count());
+  auto* values = static_cast<float*>(params.values());
+  for (size_t i = 0; i < drawn.size(); ++i) values[i] = 0.3f * drawn[i];
   const TensorMap file = file_of(params);
-  const AuditNet net(file.view(), "x.safetensors", conv_config(), image);
+  const AuditNet net(file.view(), "x.safetensors", config, image);
   Inference inference(context, model);
 
   const std::vector<float> pixels = oracle::Numbers(1)(2 * image.size());
@@ -42,13 +63,40 @@ TEST(AuditConv, AgreesWithTheEngine) {
     EXPECT_NEAR(engine.logvar[i], audited.logvar[i], 1e-5);
   }
 
-  const std::vector<float> latents = oracle::Numbers(2)(2 * 4);
+  const std::vector<float> latents = oracle::Numbers(2)(2 * model.latent_dim());
   const std::vector<float> pictures = inference.decode(latents);
   const AuditRows logits = net.decode({latents.begin(), latents.end()});
   ASSERT_EQ(pictures.size(), logits.size());
   for (size_t i = 0; i < pictures.size(); ++i) {
     EXPECT_NEAR(pictures[i], 1 / (1 + std::exp(-logits[i])), 1e-5);
   }
+}
+INSTANTIATE_TEST_SUITE_P(Latents, AuditConvBesideTheEngine, testing::Bool(),
+                         [](const auto& info) { return info.param ? "picture" : "vector"; });
+
+// Batch normalisation by running statistics inside of blocks: the KL has no noise in it.
+TEST(AuditConv, AgreesWithATrainedNetworkOfBothNormalisations) {
+  RunConfig run = trainer_test::tiny_config();
+  run.model.kind = ModelKind::conv_vae;
+  run.model.latent_channels = 1;
+  run.model.encoder = {"conv 4 k3 s2", "res 6 bn silu", "attention bn", "norm bn relu",
+                       "conv 2 k3"};
+  run.model.decoder = {"res 6 bn silu", "upsample 2", "norm gn2 relu", "conv image k3"};
+  trainer_test::Session session(run);
+  trainer_test::Recorder recorder;
+  session.trainer.run(recorder);
+  const LossMeans trained = session.trainer.evaluate(session.test);
+
+  SafetensorsView weights;
+  weights.tensors = session.trainer.snapshot().model;
+  std::sort(weights.tensors.begin(), weights.tensors.end(),
+            [](const NamedBlob& a, const NamedBlob& b) { return a.name < b.name; });
+  const AuditNet net(weights, "x.safetensors", run.model, {12, 12, 1});
+  const AuditReport report =
+      audit(net, {Likelihood::bernoulli, 0, 0}, AuditData::sprites(12, 70, 20), {});
+  EXPECT_NEAR(*report.kl_nats, trained.kl, 1e-4 * trained.kl);
+  EXPECT_NEAR(report.recon_nats, trained.recon, 0.02 * trained.recon);
+  EXPECT_EQ(report.latent_dim, 36);
 }
 
 // 1 x 2 images, one channel; a 1 x 2 window there, a transposed one back.

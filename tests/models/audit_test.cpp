@@ -126,6 +126,27 @@ TEST_P(AuditQuadrature, ImportanceSamplingFindsTheEvidence) {
   EXPECT_LT(*report.nll_nats, exact_.neg_elbo - 0.5);
 }
 
+// Of K draws from r, (sum w)^2 / sum w^2 tends to K E[w]^2 / E[w^2] with w = p(x|z) p(z) / r(z).
+TEST_P(AuditQuadrature, DrawsOfThePriorFindTheEvidenceWithFewerThatCount) {
+  const AuditPosterior posterior = net_.encode(kImageRow);
+  const auto share = [&](double mean, double logvar) {
+    const double squares = integral([&](double z) {
+      const double joint = normal_density(z, 0, 0) * std::exp(-plain_nll(net_, likelihood_, z));
+      return joint * joint / normal_density(z, mean, logvar);
+    });
+    return std::exp(-2 * exact_.nll) / squares;
+  };
+  AuditOptions options;
+  options.nll_samples = 5003;
+  const AuditReport best = audit(net_, likelihood_, copies(kImage, 64), options);
+  EXPECT_NEAR(*best.effective_samples, 5003 * share(posterior.mean[0], posterior.logvar[0]), 50);
+  options.proposal = NllProposal::prior;
+  const AuditReport naive = audit(net_, likelihood_, copies(kImage, 64), options);
+  EXPECT_NEAR(*naive.nll_nats, exact_.nll, 0.01);
+  EXPECT_NEAR(*naive.effective_samples, 5003 * share(0, 0), 50);
+  EXPECT_NE(*naive.nll_nats, *best.nll_nats);
+}
+
 INSTANTIATE_TEST_SUITE_P(Both, AuditQuadrature,
                          ::testing::Values(Likelihood::bernoulli, Likelihood::gaussian),
                          [](const auto& info) {
