@@ -35,14 +35,21 @@ BufferStore::Id BufferStore::add_piece(const std::string& name, Shape shape, Sto
   for (const Piece& piece : pieces_) {
     ELBO_CHECK(piece.name != name, "two buffers are called ", name);
   }
-  pieces_.push_back({name, shape, type, bytes_, bytes, initial});
-  bytes_ = (bytes_ + bytes + kAlignment - 1) / kAlignment * kAlignment;
+  pieces_.push_back({name, shape, type, 0, bytes, initial});
   return static_cast<Id>(pieces_.size()) - 1;
 }
 
 void BufferStore::finalise() {
   ELBO_CHECK(!finalised_, "finalise() is called twice");
   finalised_ = true;
+  for (const bool counters : {false, true}) {
+    for (Piece& piece : pieces_) {
+      if ((piece.type == StoredType::i64) != counters) continue;
+      piece.offset = bytes_;
+      bytes_ = (bytes_ + piece.bytes + kAlignment - 1) / kAlignment * kAlignment;
+    }
+    if (!counters) float_bytes_ = bytes_;
+  }
   value_ = DeviceBlock(*context_, bytes_, Role::buffers);
   next_ = DeviceBlock(*context_, bytes_, Role::buffers);
   reset();
@@ -87,6 +94,11 @@ Tensor BufferStore::tensor(Id id, const DeviceBlock& copy) const {
 
 Tensor BufferStore::next(Id id) const { return tensor(id, next_); }
 Tensor BufferStore::value(Id id) const { return tensor(id, value_); }
+
+std::span<const float> BufferStore::next_floats() const {
+  ELBO_CHECK(dtype_ == DType::f32, "next_floats() of buffers that are ", dtype_name(dtype_));
+  return {next_.as<float>(), float_bytes_ / sizeof(float)};
+}
 
 int64_t* BufferStore::next_counter(Id id) const {
   return reinterpret_cast<int64_t*>(next_.data() + piece(id, true).offset);

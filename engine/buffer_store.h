@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -55,6 +56,9 @@ class BufferStore {
   const std::vector<Piece>& pieces() const { return pieces_; }
   bool empty() const { return pieces_.empty(); }
 
+  // All floats of `next`, one after the other, with zeros between them.
+  std::span<const float> next_floats() const;
+
   size_t bytes() const { return bytes_; }
   void download(std::byte* host) const;  // of `value`, all bytes()
   void upload(const std::byte* host);    // to both copies
@@ -67,7 +71,7 @@ class BufferStore {
   Context* context_;
   DType dtype_;
   std::vector<Piece> pieces_;
-  size_t bytes_ = 0;
+  size_t bytes_ = 0, float_bytes_ = 0;  // floats stand before counters
   bool finalised_ = false;
   DeviceBlock value_, next_;
 };

@@ -29,13 +29,16 @@ ELBO_HD void write_losses(const StepRecord& args, double nll_sum, double kl_sum)
 }
 
 int64_t loss_count(const StepRecord& args) {
-  return std::max(args.nll ? args.nll_count : 0, args.kl ? args.batch : 0);
+  const int64_t losses = std::max(args.nll ? args.nll_count : 0, args.kl ? args.batch : 0);
+  return std::max(losses, args.running ? args.running_count : 0);
 }
 
 // Adds the i-th losses, of those that are there, to {reconstruction, KL}.
 ELBO_HD void add_losses(const StepRecord& args, int64_t i, float* sums) {
   if (args.nll && i < args.nll_count) sums[0] += args.nll[i];
   if (args.kl && i < args.batch) sums[1] += args.kl[i];
+  // Nothing, or NaN if it is not finite.
+  if (args.running && i < args.running_count) sums[0] += args.running[i] - args.running[i];
 }
 
 struct RecordLosses {

@@ -4,13 +4,14 @@
 //   ring[state->step % ring_size]    means of this step's losses, and what its update will use
 //
 // Shapes    grad [count]; nll [nll_count], kl [batch], either may be null and counts as zero; nll may
-//           hold the losses in any number of parts, whose sum counts
+//           hold the losses in any number of parts, whose sum counts; running [running_count]
 // Units     nats per sample
-// Work      CUDA: one launch, which reads count + nll_count + batch floats; needs reduce_scratch_bytes(3) of
-//           scratch and a ticket. CPU: two passes.
+// Work      CUDA: one launch, which reads count + nll_count + batch + running_count floats; needs
+//           reduce_scratch_bytes(3) of scratch and a ticket. CPU: two passes.
 // Numerics  sums in fp32 within a chunk or block, in fp64 across them, in a fixed order. A total or a
 //           gradient norm that is not finite sets state->bad_op (finite_check.h), so call it before the
-//           optimiser, which then skips the step.
+//           optimiser, which then skips the step. So does a running statistic: one that overflows need
+//           not show in the loss.
 // Errors    elbo::Error if a pointer is null, batch < 1 or ring_size < 1
 #pragma once
 
@@ -40,6 +41,8 @@ struct StepRecord {
   int64_t nll_count = 0;
   const float* kl = nullptr;
   int64_t batch = 0;
+  const float* running = nullptr;  // statistics that the step has made, to be committed after it
+  int64_t running_count = 0;
   const float* total = nullptr;  // what is minimised, if it is not the weighted sum of the two
   const float* perplexity = nullptr;
   StepState* state = nullptr;

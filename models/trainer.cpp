@@ -174,6 +174,7 @@ void Trainer::body(Tape& tape, int64_t batch) {
   const Tape::Scope scope(tape, "opt");
   const int64_t count = params_.span_count();
   auto* gradients = static_cast<float*>(params_.gradients());
+  const BufferStore& buffers = params_.buffers();
   tape.op("record_step", {terms.nll, terms.kl, terms.total, terms.perplexity}, {}, [&](auto& exec) {
     StepRecord args;
     args.grad = gradients;
@@ -184,13 +185,14 @@ void Trainer::body(Tape& tape, int64_t batch) {
     args.kl = terms.has_kl ? terms.kl.as<float>() : nullptr;
     args.total = terms.total.shape.rank() > 0 ? terms.total.as<float>() : nullptr;
     args.perplexity = terms.perplexity.data ? terms.perplexity.as<float>() : nullptr;
+    args.running = buffers.next_floats().data();
+    args.running_count = std::ssize(buffers.next_floats());
     args.batch = batch;
     args.state = state_;
     args.ring = ring_;
     args.ring_size = kRingSize;
     record_step(exec, args);
   });
-  const BufferStore& buffers = params_.buffers();
   if (!buffers.empty()) {
     tape.op("commit_buffers", {}, {}, [&](const Exec& exec) { buffers.commit(exec, state_); });
   }

@@ -145,6 +145,43 @@ TEST_P(StepRecordTest, ANonFiniteLossTripsTheWire) {
   EXPECT_EQ(record(known, {NAN}, {1.0f}).state.bad_op, 12u) << "an op's own id says more";
 }
 
+TEST_P(StepRecordTest, ANonFiniteRunningStatisticTripsTheWire) {
+  for (const size_t gradients : {0, 3, 300}) {
+    for (const int64_t count : {1, 64, 513}) {
+      const auto bad_op = [&](int64_t at, float value, int64_t counted) {
+        auto running = random_values(count, 30);
+        running[static_cast<size_t>(at)] = value;
+        DeviceBuffer<float> drunning(device(), running),
+            grad(device(), random_values(gradients, 31)), nll(device(), std::vector{2.5f});
+        DeviceBuffer<StepState> state(device(), std::vector<StepState>{example()});
+        DeviceBuffer<LossRecord> ring(device(), std::vector<LossRecord>(4));
+        StepRecord args;
+        args.grad = grad.data();
+        args.count = static_cast<int64_t>(gradients);
+        args.nll = nll.data();
+        args.nll_count = args.batch = 1;
+        args.running = drunning.data();
+        args.running_count = counted;
+        args.state = state.data();
+        args.ring = ring.data();
+        args.ring_size = 4;
+        record_step(exec(), args);
+        const uint32_t bad = state.download()[0].bad_op;
+        if (bad == 0) {
+          EXPECT_EQ(ring.download()[2].recon, 2.5f);
+        }
+        return bad;
+      };
+      EXPECT_EQ(bad_op(0, 3e38f, count), 0u);
+      for (const int64_t at : {int64_t{0}, count - 1}) {
+        EXPECT_EQ(bad_op(at, NAN, count), kLossOpId + 1) << gradients << ", " << at;
+        EXPECT_EQ(bad_op(at, -INFINITY, count), kLossOpId + 1) << gradients << ", " << at;
+      }
+      EXPECT_EQ(bad_op(count - 1, NAN, count - 1), 0u) << "one past the end";
+    }
+  }
+}
+
 TEST_P(StepRecordTest, EveryThreadOrderGivesTheSameBits) {
   const auto nll = random_values(257, 10), kl = random_values(257, 11);
   for_each_order(device(), [&] { return record(example(), nll, kl).ring; });
