@@ -99,6 +99,17 @@ TEST(GaussianMixture, NoComponentCollapses) {
   EXPECT_TRUE(std::isfinite(mixture.mean_log_density(codes)));
 }
 
+// Five components for two places far apart: some own nothing.
+TEST(GaussianMixture, ComponentsWithoutCodesDoNoHarm) {
+  std::vector<float> codes;
+  for (int i = 0; i < 20; ++i) codes.insert(codes.end(), {-1000, 0, 1000, 5});
+  const GaussianMixture mixture = GaussianMixture::fit(codes, 2, options(5));
+  EXPECT_TRUE(std::isfinite(mixture.mean_log_density(codes)));
+  for (const float value : mixture.sample(200, 3)) EXPECT_TRUE(std::isfinite(value));
+  EXPECT_GT(mixture.log_density(std::vector<float>{1000, 5}),
+            mixture.log_density(std::vector<float>{0, 0}) + 10);
+}
+
 TEST(GaussianMixture, SamplesHaveTheMomentsOfTheMixture) {
   const GaussianMixture mixture({1, -2}, {4, 1, 1, 2});
   constexpr int64_t n = 20000;

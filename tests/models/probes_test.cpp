@@ -166,6 +166,7 @@ TEST(Auroc, CountsPairs) {
   EXPECT_EQ(auroc(std::vector<double>{1, 2, 2, 4}, outlier), 0.875);
   EXPECT_THROW(auroc(std::vector<double>{1, 2}, std::vector<uint8_t>{0, 0}), Error);
   EXPECT_THROW(auroc(std::vector<double>{1}, outlier), Error);
+  EXPECT_THROW(auroc(std::vector<double>{1, std::nan(""), 2, 3}, outlier), Error);
 }
 
 }  // namespace
