@@ -198,5 +198,17 @@ TEST_F(StepNodes, OfTheDeeperTanhVae) {
   EXPECT_EQ(nodes(burda(), 20, Precision::bf16), 13);
 }
 
+// Forward 8: gather, three convolutions, the latent block, two transposed ones, the last with the loss in
+// its epilogue. Backward a weight and a data gradient of each but the first, which needs no data gradient:
+// 11, and one more for the bias of each transposed one, whose sum runs over pixels that its weight gradient
+// reads out of order: 3. Linear layers: a derivative of an activation on either side of the latent block, its
+// backward, and their weight gradients, one node of our own products and two of the library's. Then 2.
+TEST_F(StepNodes, OfAConvolutionalVae) {
+  const ModelConfig model = find_preset("conv32").config.model;
+  EXPECT_EQ(nodes(model, 4, Precision::fp32), 29);
+  EXPECT_EQ(nodes(model, 4, Precision::tf32), 28);
+  EXPECT_EQ(nodes(model, 4, Precision::bf16), 28);
+}
+
 }  // namespace
 }  // namespace elbo
