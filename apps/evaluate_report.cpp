@@ -1,5 +1,6 @@
 #include "apps/evaluate_report.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstdio>
@@ -58,8 +59,14 @@ std::string why_no_bits(const AuditReport& report, const AuditSubject& subject) 
 }
 
 std::string latents_text(const AuditReport& report) {
-  constexpr size_t kPerLine = 10;
+  constexpr size_t kPerLine = 10, kMostLatents = 256;
   if (report.kl_per_latent.empty()) return "";  // the prior is learned
+  if (report.kl_per_latent.size() > kMostLatents) {
+    const auto [least, most] =
+        std::minmax_element(report.kl_per_latent.begin(), report.kl_per_latent.end());
+    return row("KL per latent", fixed_text(*least, 3),
+               concat("to ", fixed_text(*most, 3), " nats; --json lists all"));
+  }
   std::string text = "KL per latent (nats)";
   for (size_t d = 0; d < report.kl_per_latent.size(); ++d) {
     char cell[64];

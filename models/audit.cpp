@@ -9,13 +9,14 @@
 #include <numeric>
 
 #include "kernels/error.h"
+#include "kernels/parallel.h"
 #include "models/audit_random.h"
 
 namespace elbo {
 namespace {
 
-constexpr int64_t kBatch =
-    16;  // images or draws per product; small, so that threads finish together
+// Images or draws per product; small, so that threads finish together.
+constexpr int64_t kBatch = 16;
 constexpr double kNatsPerBit = std::numbers::ln2;
 
 double binary_entropy(int64_t size, const double* x) {
@@ -340,11 +341,13 @@ AuditReport audit(const AuditNet& net, const AuditLikelihood& likelihood, const 
   }
   if (net.classes() > 0) check_labels(data.labels(0, data.count()), net.classes());
   Auditor auditor(net, likelihood, data, options);
-  const int64_t batches = (data.count() + kBatch - 1) / kBatch;
+  // Few images are spread over all threads.
+  const int64_t size = std::clamp<int64_t>(data.count() / cpu::thread_count(), 1, kBatch);
+  const int64_t batches = (data.count() + size - 1) / size;
 #pragma omp parallel for schedule(dynamic)
   for (int64_t batch = 0; batch < batches; ++batch) {
-    const int64_t first = batch * kBatch;
-    auditor.audit_batch(first, std::min(kBatch, data.count() - first));
+    const int64_t first = batch * size;
+    auditor.audit_batch(first, std::min(size, data.count() - first));
   }
   return auditor.summarise();
 }

@@ -144,6 +144,19 @@ TEST(AuditJson, ReplacesWhatIsNotUtf8) {
   EXPECT_EQ(json.at("data"), "\xc3\xbcn\xc3\xaf");
 }
 
+TEST(AuditTable, SummarisesManyLatents) {
+  AuditReport report;
+  report.active_units = 1;
+  report.latent_dim = 300;
+  report.kl_per_latent.assign(300, 0.25);
+  report.kl_per_latent[7] = 3;
+  report.kl_per_latent[299] = 0.001;
+  const std::string table = audit_table(report, AuditSubject{});
+  EXPECT_NE(table.find("KL per latent          0.001  to 3.000 nats; --json lists all\n"),
+            std::string::npos)
+      << table;
+}
+
 TEST(AuditTable, WritesLargeFiguresWithTheirExponent) {
   AuditReport report;
   report.neg_elbo_nats = 4.1e102;
