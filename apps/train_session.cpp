@@ -7,6 +7,7 @@
 #include "apps/program.h"
 #include "apps/threads.h"
 #include "apps/trained_run.h"
+#include "apps/unused_settings.h"
 #include "apps/version.h"
 #include "engine/io/signals.h"
 #include "models/collapse_watch.h"
@@ -77,6 +78,9 @@ TrainSession::TrainSession(Fs& fs, PlannedRun plan, bool overwrite, bool quiet)
       progress_(log_, config_.train.epochs),
       config_toml_(config_toml(config_, ConfigScope::repeatable)) {
   for (const std::string& warning : plan_.merged.warnings) log_.warning(warning);
+  if (!plan_.resume) {
+    for (const std::string& warning : unused_settings(plan_.merged)) log_.warning(warning);
+  }
   log_.open_file(fs, directory_.train_log(), plan_.resume ? OpenMode::append : OpenMode::create);
   log_.file_only("device: " + device_description(device_));
   if (config_.output.sample_interval > 0) {
