@@ -139,17 +139,56 @@ TEST_P(AppendLabelTest, NothingToDoAndNothingToDoItWith) {
               append_label_forward<float>(exec(), {1, 1, 1, 1, nullptr, nullptr, nullptr});
             }),
             "1: append_label: x, y or label is null");
+  DeviceBuffer<float> some(device(), 4);
+  AppendLabel<float> label{1, 1, 1, 1, nullptr, some.data(), some.data()};
+  const auto refuses = [&](const AppendLabel<float>& args) {
+    return error_of([&] { append_label_forward(exec(), args); }) ==
+           "1: append_label: x, y or label is null";
+  };
+  EXPECT_TRUE(refuses(label));
+  DeviceBuffer<int32_t> zero(device(), 1);
+  EXPECT_TRUE(refuses({1, 1, 1, 1, zero.data(), nullptr, some.data()}));
+  EXPECT_TRUE(refuses({1, 1, 1, 1, zero.data(), some.data(), nullptr}));
+  append_label_forward<float>(exec(), {2, 0, 3, 2, nullptr, nullptr, nullptr});
+  append_label_forward<float>(exec(), {2, 1, 0, 0, nullptr, nullptr, nullptr});
+  append_label_backward<float>(exec(), {2, 0, 3, 2, nullptr, nullptr, GradMode::write});
+}
+
+TEST_P(AppendLabelTest, AttributesNeedTheirScale) {
+  expect_no_launch();
   append_attributes_forward<float>(exec(), {});
   DeviceBuffer<float> some(device(), 4);
-  AppendAttributes<float> args{2,           1,       1,           1,          some.data(),
-                               some.data(), nullptr, some.data(), some.data()};
-  const auto refusal = [&] { return error_of([&] { append_attributes_forward(exec(), args); }); };
-  EXPECT_EQ(refusal(), "1: append_attributes: x, y, attributes, mean or deviation is null");
-  std::swap(args.mean, args.deviation);
-  EXPECT_EQ(refusal(), "1: append_attributes: x, y, attributes, mean or deviation is null");
-  args.count = -1;
-  EXPECT_EQ(refusal(),
+  float* const p = some.data();
+  const auto refusal = [&](const AppendAttributes<float>& args) {
+    return error_of([&] { append_attributes_forward(exec(), args); });
+  };
+  const std::string missing = "1: append_attributes: x, y, attributes, mean or deviation is null";
+  EXPECT_EQ(refusal({1, 1, 1, 1, nullptr, p, p, p, p}), missing);
+  EXPECT_EQ(refusal({1, 1, 1, 1, p, nullptr, p, p, p}), missing);
+  EXPECT_EQ(refusal({1, 1, 1, 1, p, p, nullptr, p, p}), missing);
+  EXPECT_EQ(refusal({1, 1, 1, 1, p, p, p, nullptr, p}), missing);
+  EXPECT_EQ(refusal({1, 1, 1, 1, p, p, p, p, nullptr}), missing);
+  EXPECT_EQ(refusal({2, 1, 1, -1, p, p, p, p, p}),
             "1: append_attributes: 2 x 1 pixels of 1 channels and -1 values beside them");
+  append_attributes_forward<float>(exec(),
+                                   {2, 0, 3, 2, nullptr, nullptr, nullptr, nullptr, nullptr});
+  append_attributes_forward<float>(exec(),
+                                   {2, 1, 0, 0, nullptr, nullptr, nullptr, nullptr, nullptr});
+}
+
+// What there is none of needs no pointer.
+TEST_P(AppendLabelTest, NothingBesideXIsACopyOfIt) {
+  const std::vector<float> values = {1, 2, 3};
+  DeviceBuffer<float> x(device(), values), y(device(), 3), z(device(), 3);
+  append_attributes_forward<float>(exec(),
+                                   {3, 1, 1, 0, nullptr, nullptr, nullptr, x.data(), y.data()});
+  append_label_forward<float>(exec(), {3, 1, 1, 0, nullptr, x.data(), z.data()});
+  EXPECT_EQ(y.download(), values);
+  EXPECT_EQ(z.download(), values);
+  DeviceBuffer<float> one(device(), std::vector<float>(1, 1.0f));
+  append_attributes_forward<float>(
+      exec(), {3, 1, 0, 1, x.data(), one.data(), one.data(), nullptr, y.data()});
+  EXPECT_EQ(y.download(), (std::vector<float>{0, 1, 2}));
 }
 
 INSTANTIATE_TEST_SUITE_P(Devices, AppendLabelTest, testing::ValuesIn(available_devices()),

@@ -340,6 +340,9 @@ TEST_P(SpriteGatherTest, RefusesWhatItCannotDo) {
   args.attribute_count = 5;
   EXPECT_EQ(error_of([&] { gather_sprites(exec(), args); }),
             "1: gather_sprites: 5 attributes of 4");
+  args.attribute_count = -1;
+  EXPECT_EQ(error_of([&] { gather_sprites(exec(), args); }),
+            "1: gather_sprites: -1 attributes of 4");
 }
 
 INSTANTIATE_TEST_SUITE_P(Devices, SpriteGatherTest, testing::ValuesIn(available_devices()),
