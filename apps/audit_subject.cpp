@@ -70,11 +70,12 @@ SubjectImages open_subject_images(const Arguments& arguments, const Subject& sub
   if (sprites) {
     const SpriteSplit split = sprite_split(config);
     if (limit == 0 || limit > split.test) limit = split.test;
-    SubjectImages found{AuditData::sprites(config.resolution, split.train, limit),
-                        "sprites",
-                        sprite_labels(split.train, limit),
-                        "",
-                        {}};
+    SubjectImages found{
+        AuditData::sprites(config.resolution, split.train, limit, config.attributes),
+        "sprites",
+        sprite_labels(split.train, limit),
+        "",
+        {}};
     set_damage(arguments, config, {config.resolution, config.resolution, 1}, found);
     return found;
   }

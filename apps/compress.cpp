@@ -54,10 +54,10 @@ void add_codes(std::vector<Method>& methods, const std::string& name,
 
 // Codes of a codebook, as plain numbers and as an entropy coder writes them, with the same images.
 void add_codebook_codes(std::vector<Method>& methods, TrainedRun& run,
-                        const std::vector<float>& latents, const Inference::Labels& labels) {
+                        const std::vector<float>& latents, const Conditions& own) {
   const CodebookTable table(run.model());
   const std::string name = fmt::format("{} codes of {}", table.codes_per_image(), table.size());
-  const std::vector<float> images = run.inference().decode(latents, labels);
+  const std::vector<float> images = run.inference().decode(latents, own);
   methods.push_back({name, table.plain_bits() / 8, images});
   methods.push_back(
       {"  entropy coded", table.entropy_coded_bits(table.codes_of(latents)) / 8, images});
@@ -67,17 +67,16 @@ std::vector<Method> methods_of(TrainedRun& run, const RunImages& train, const Ru
                                const std::vector<float>& originals, int bits) {
   std::vector<Method> methods;
   const int64_t dim = run.model().latent_dim(), count = test.count();
-  const auto labels = run.inference().labels(test.data, 0, count);
+  const Conditions own = run.inference().conditions(test.data, 0, count);
   int64_t components = dim;
-  const std::vector<float> latents = run.inference().encode(originals, labels).mean;
+  const std::vector<float> latents = run.inference().encode(originals, own).mean;
   if (run.model().quantised()) {
-    add_codebook_codes(methods, run, latents, labels);
+    add_codebook_codes(methods, run, latents, own);
     components = std::max<int64_t>(std::lround(8 * methods[0].bytes_per_image / bits), 1);
   } else {
-    add_codes(
-        methods, fmt::format("{} latents", dim), encode_images(run, train, 0, train.count()).mean,
-        latents, dim, bits,
-        [&](const std::vector<float>& codes) { return run.inference().decode(codes, labels); });
+    add_codes(methods, fmt::format("{} latents", dim),
+              encode_images(run, train, 0, train.count()).mean, latents, dim, bits,
+              [&](const std::vector<float>& codes) { return run.inference().decode(codes, own); });
   }
   const std::vector<float> train_pixels = pixels_of(run, train, 0, train.count());
   const PrincipalComponents pca =

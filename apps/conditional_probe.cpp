@@ -55,7 +55,7 @@ double share_told(TrainedRun& run, const RealImages& known, uint8_t label, int64
 
 ConditionalProbeReport conditional_probe(TrainedRun& run, const std::string& data_path,
                                          int64_t per_label, uint64_t seed, Log& log) {
-  if (!run.model().conditional()) {
+  if (!run.model().knows_labels()) {
     throw_error(ErrorCode::usage,
                 "--conditional-samples: the model of this run knows no labels; train one with "
                 "--condition label");

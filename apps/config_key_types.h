@@ -12,6 +12,7 @@
 
 #include "apps/config_keys.h"
 #include "apps/nearest_name.h"
+#include "engine/io/attributes.h"
 #include "kernels/error.h"
 #include "models/corruption_text.h"
 #include "models/layer_spec.h"
@@ -169,6 +170,25 @@ ConfigKey layers_key(const char* name, Member member, const About& about) {
       throw BadValue{concat("layers that make sense: ", error.what())};
     }
     member(c) = std::move(lines);
+  };
+  return key;
+}
+
+// A list of texts, or one text with commas between them.
+template <class Member>
+ConfigKey names_key(const char* name, Member member, const About& about) {
+  ConfigKey key = base_key(name, about, "NAMES", "a list of names, like \"x,size\"");
+  key.is_text = true;
+  key.toml = [member](const RunConfig& c) { return toml_text(member(c)); };
+  key.assign = [member, expected = key.expected, key_name = std::string(name)](
+                   RunConfig& c, const ConfigValue& v) {
+    std::vector<std::string> names = parse_lines(v, expected);
+    try {
+      if (!names.empty()) check_attribute_names(names, key_name);
+    } catch (const Error& error) {
+      throw BadValue{concat("names that make sense: ", error.what())};
+    }
+    member(c) = std::move(names);
   };
   return key;
 }

@@ -80,7 +80,9 @@ CommandLine data_command_line() {
       "  CIFAR      the binary versions of CIFAR-10 and CIFAR-100\n"
       "  NumPy      .npz, .npy: images, labels; x_train, y_train, x_test, y_test; ...\n"
       "  pictures   folders of .png .jpg .bmp .pgm .ppm; subfolders are classes,\n"
-      "             train/ and test/ are splits\n";
+      "             train/ and test/ are splits\n"
+      "Attributes, numbers known of each image, are an array called attributes, or a\n"
+      "table attributes.csv beside picture files (file,NAME,...).\n";
   command.examples = {"elbo data ~/mnist", "elbo data ~/cifar-10-batches-bin --out cifar.png",
                       "elbo data ~/photos --image-size 64  # each scaled and its middle cut out"};
   return command;

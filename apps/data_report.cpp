@@ -6,6 +6,7 @@
 #include <array>
 #include <cmath>
 
+#include "engine/io/attributes.h"
 #include "engine/io/blob.h"
 
 namespace elbo {
@@ -49,6 +50,23 @@ std::string label_lines(const ImageSet& set, const SplitFigures& train, const Sp
   return text;
 }
 
+// One line for each attribute, of the training images.
+std::string attribute_lines(const ImageSplit& split) {
+  size_t widest = std::string_view("attribute").size();
+  for (const std::string& name : split.attribute_names)
+    widest = std::max(widest, one_line(name).size());
+  std::string text =
+      fmt::format("  {:<{}} {:>12} {:>12} {:>12} {:>12}  in {} training images\n", "attribute",
+                  widest, "mean", "deviation", "lowest", "highest", split.count);
+  const auto figures = attribute_figures(split.attributes, std::ssize(split.attribute_names));
+  for (size_t a = 0; a < figures.size(); ++a) {
+    text += fmt::format("  {:<{}} {:>12.6g} {:>12.6g} {:>12.6g} {:>12.6g}\n",
+                        one_line(split.attribute_names[a]), widest, figures[a].mean,
+                        figures[a].deviation, figures[a].lowest, figures[a].highest);
+  }
+  return text;
+}
+
 }  // namespace
 
 SplitFigures split_figures(const ImageSplit& split) {
@@ -88,7 +106,8 @@ std::string data_report(const ImageSet& set, const std::string& path) {
   std::string text = fmt::format("{}: {}, images of {} (height x width)\n", one_line(path),
                                  set.format, image_size_text(set.train));
   text += split_line("train", train) + split_line("test", test);
-  return text + label_lines(set, train, test);
+  text += label_lines(set, train, test);
+  return set.train.attribute_names.empty() ? text : text + attribute_lines(set.train);
 }
 
 }  // namespace elbo

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "apps/attribute_values.h"
 #include "apps/flag_values.h"
 #include "apps/image_grid.h"
 #include "apps/latent_files.h"
@@ -90,6 +91,21 @@ std::vector<float> edited(TrainedRun& run, const Arguments& arguments, Log& log,
   return latent;
 }
 
+// What the changed latent is decoded as: --set-attribute over --attributes over the image's own.
+Conditions edited_attributes(TrainedRun& run, const Arguments& arguments, const Conditions& own) {
+  const std::string flag = "--set-attribute";
+  if (!arguments.has(flag)) return own;
+  need_attributes(flag, run);
+  Inference& inference = run.inference();
+  std::vector<float> row = inference.told_attributes(own, 1);
+  for (const std::string& text : arguments.all(flag)) {
+    const auto changes = parse_attributes(flag, text, run.attribute_names());
+    for (size_t a = 0; a < row.size(); ++a) row[a] = changes[a].value_or(row[a]);
+  }
+  inference.set_attributes(Inference::AttributeValues(row.size()));  // the row says all
+  return Conditions::of_attributes(std::move(row));
+}
+
 }  // namespace
 
 CommandLine edit_command_line() {
@@ -107,6 +123,8 @@ CommandLine edit_command_line() {
         "0 leads away"},
        {"--direction", 0, Takes::one_value, "mean|logistic", group,
         "that way: the difference of mean codes, or a logistic regression's", "mean"},
+       {"--set-attribute", 0, Takes::many, "NAME=X", group,
+        "models told attributes: decode the changed latent as if attribute NAME were X"},
        {"--data", 0, Takes::one_value, "DIR", group, "other images to use (elbo data --help)",
         "the run's own"},
        {"--sample-z", 0, Takes::one_value, "FILE.npy", files, "the changed latent"},
@@ -117,9 +135,9 @@ CommandLine edit_command_line() {
   command.notes = std::string(kLatentSourceNote) +
                   "Changes happen in this order: --set, --add, --swap, --toward. elbo traverse\n"
                   "shows what a latent does, elbo data the labels.\n";
-  command.examples = {"elbo edit --run runs/first --from 12 --set 3=2 --add 0=-0.5",
+  command.examples = {"elbo edit --run runs/first --from 12 --set 3=2 --swap 1,4 --sample-z z.npy",
                       "elbo edit --run runs/mnist --from 17 --toward 7=1.5 --sample-x seven.png",
-                      "elbo edit --run runs/mnist --from z.npy --swap 1,4 --sample-z swapped.npy"};
+                      "elbo edit --run runs/told --from 3 --set-attribute x=0.9"};
   return command;
 }
 
@@ -131,12 +149,15 @@ int edit(const Arguments& arguments) {
   TrainedRun run(arguments, log);
   LatentSource source(run, arguments.text("--data"), kPriorSeed, log);
   const std::vector<float> before = source.latent("--from", arguments.text("--from", "0"));
+  const Conditions own = source.conditions(1);
   const std::vector<float> after = edited(run, arguments, log, before);
   std::vector<float> pictures = source.image().value_or(std::vector<float>{});
-  for (const auto* latent : {&before, &after}) {
-    const std::vector<float> picture = run.inference().decode(*latent);
+  const auto add_decoded = [&](const std::vector<float>& latent, const Conditions& told) {
+    const std::vector<float> picture = run.inference().decode(latent, told);
     pictures.insert(pictures.end(), picture.begin(), picture.end());
-  }
+  };
+  add_decoded(before, own);
+  add_decoded(after, edited_attributes(run, arguments, own));
   const ImageShape& shape = run.image();
   file.write(image_grid(pictures, shape));
   if (!z_path.empty()) write_latents(z_path, after, run.model().latent_dim());

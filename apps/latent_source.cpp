@@ -37,8 +37,9 @@ RunImages& LatentSource::test_images() {
 std::vector<float> LatentSource::of_index(const std::string& flag, const std::string& text) {
   const int64_t index = parse_integer(flag, text, test_images().count() - 1);
   image_ = pixels_of(run_, test_images(), index, 1);
-  const auto labels = run_.inference().labels(test_images().data, index, 1);
-  return run_.inference().encode(*image_, labels).mean;
+  const Conditions own = run_.inference().conditions(test_images().data, index, 1);
+  attributes_ = own.attributes;
+  return run_.inference().encode(*image_, own).mean;
 }
 
 std::vector<float> LatentSource::of_picture(const std::string& path) {
@@ -74,6 +75,7 @@ std::vector<float> LatentSource::of_file(const std::string& flag, const std::str
 
 std::vector<float> LatentSource::latent(const std::string& flag, const std::string& text) {
   image_.reset();
+  attributes_.clear();
   if (is_number(text)) return of_index(flag, text);
   if (text == "mean") return run_.inference().prior_mean();
   if (text.starts_with("prior:")) {
@@ -88,6 +90,13 @@ std::vector<float> LatentSource::latent(const std::string& flag, const std::stri
   if (is_picture_name(text)) return of_picture(text);
   throw_error(ErrorCode::usage, flag, ": found ", in_quotes(text),
               ", expected the index of a test image, a picture file, latents.npy, prior:N or mean");
+}
+
+Conditions LatentSource::conditions(int64_t rows) const {
+  std::vector<float> all;
+  for (int64_t row = 0; row < rows; ++row)
+    all.insert(all.end(), attributes_.begin(), attributes_.end());
+  return Conditions::of_attributes(std::move(all));
 }
 
 void warn_without_prior(const TrainedRun& run, Log& log) {

@@ -31,6 +31,10 @@ class LatentSource {
   // The image behind it, if there is one: [H, W, C].
   const std::optional<std::vector<float>>& image() const { return image_; }
 
+  // Attributes of the test image that the last latent is the code of, for so many rows to decode;
+  // empty for any other latent, and for models that are told none.
+  Conditions conditions(int64_t rows) const;
+
   RunImages& test_images();  // opened when they are first needed
 
  private:
@@ -44,6 +48,7 @@ class LatentSource {
   Log& log_;
   std::optional<RunImages> images_;
   std::optional<std::vector<float>> image_;
+  std::vector<float> attributes_;  // of one image
 };
 
 // Latents from N(0, I) may mean nothing to a plain autoencoder: a warning for it.

@@ -90,6 +90,7 @@ int manifold(const Arguments& arguments) {
   check_grid(steps * steps, run.image(), style);
   LatentSource source(run, arguments.text("--data"), kPriorSeed, log);
   const std::vector<float> base = source.latent("--from", arguments.text("--from", "mean"));
+  const Conditions own = source.conditions(steps * steps);
   const std::vector<Scale> scales = scales_of(run, dims, source, log);
   const auto value = [&](int64_t step, const Scale& scale) {
     const double share = static_cast<double>(step) / static_cast<double>(steps - 1);
@@ -104,7 +105,7 @@ int manifold(const Arguments& arguments) {
       z[dims[1]] = value(steps - 1 - row, scales[1]);  // upwards, as in a scatter plot
     }
   }
-  file.write(image_grid(run.inference().decode(latents), run.image(), style));
+  file.write(image_grid(run.inference().decode(latents, own), run.image(), style));
   return 0;
 }
 

@@ -61,7 +61,9 @@ int neighbours(const Arguments& arguments) {
       }
     }
   }
-  file.write(image_grid(run.inference().decode(latents), run.image(), style));
+  file.write(image_grid(
+      run.inference().decode(latents, source.conditions(std::ssize(radii) * style.columns)),
+      run.image(), style));
   return 0;
 }
 

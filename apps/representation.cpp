@@ -53,8 +53,8 @@ RepresentationReport representation(TrainedRun& run, const std::string& data_pat
   const auto test_codes = encode_images(run, test, 0, test.count());
   probe(train, train_codes, test, test_codes.mean, report);
   const std::vector<float> images = pixels_of(run, test, 0, test.count());
-  const auto labels = run.inference().labels(test.data, 0, test.count());
-  report.mse = mean_squared_error(images, run.inference().decode(test_codes.mean, labels));
+  const Conditions own = run.inference().conditions(test.data, 0, test.count());
+  report.mse = mean_squared_error(images, run.inference().decode(test_codes.mean, own));
   const PrincipalComponents pca = principal_components(pixels_of(run, train, 0, train.count()),
                                                        run.image().size(), report.latent_dim);
   report.pca_mse = mean_squared_error(images, pca.restore(pca.project(images)));

@@ -73,8 +73,8 @@ RestoredImages restore_images(TrainedRun& run, const ImageData& data, int64_t fi
   RestoredImages images;
   images.clean = inference.images(data, first, count, config.data.binarise, config.train.seed);
   images.input = inference.inputs(data, first, count, config.data.binarise, config.train.seed);
-  const Inference::Labels labels = inference.labels(data, first, count);
-  images.output = inference.decode(inference.encode(images.input, labels).mean, labels);
+  const Conditions own = inference.conditions(data, first, count);
+  images.output = inference.decode(inference.encode(images.input, own).mean, own);
   return images;
 }
 

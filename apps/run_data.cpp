@@ -89,7 +89,8 @@ class DeviceBudget {
 ImageData drawn_sprites(const DataConfig& config, int64_t count, int64_t offset) {
   check_changes(config);
   return ImageData::sprites(config.resolution, count, offset,
-                            checked_changes(config, {1, config.resolution, config.resolution}));
+                            checked_changes(config, {1, config.resolution, config.resolution}),
+                            config.attributes);
 }
 
 }  // namespace
@@ -132,6 +133,8 @@ ImageSet open_images(Fs& fs, const DataConfig& config, Log& log) {
   options.test_fraction = config.test_fraction;
   ImageSet set = open_image_set(fs, config.path, options, log);
   if (config.leave_out >= 0) drop_label(set.train, static_cast<int>(config.leave_out));
+  choose_attributes(set.train, config.attributes);
+  choose_attributes(set.test, config.attributes);
   return set;
 }
 
@@ -183,14 +186,18 @@ RunData open_run_data(Context& context, Fs& fs, const DataConfig& config, Log& l
   return data;
 }
 
+namespace {
+
+[[noreturn]] void refuse_untold(const DataConfig& data, bool train, Condition condition) {
+  throw_error(ErrorCode::data, data.path, ": the ", train ? "training" : "test", " images have no ",
+              condition == Condition::label ? "labels" : "attributes", ", which model.condition \"",
+              condition_name(condition), "\" needs; elbo data says what a set has");
+}
+
 void settle_classes(ModelConfig& model, const RunData& data, const DataConfig& config) {
-  if (!model.conditional()) return;
   const int64_t classes = data.train.classes();
   if (classes == 0 || data.test.classes() == 0) {
-    throw_error(
-        ErrorCode::data, config.path, ": the ", classes == 0 ? "training" : "test",
-        " images have no labels, which model.condition \"label\" needs; elbo data says what "
-        "a set has");
+    refuse_untold(config, classes == 0, Condition::label);
   }
   const int64_t most = std::max(classes, data.test.classes());
   if (model.classes == 0) model.classes = most;
@@ -200,11 +207,34 @@ void settle_classes(ModelConfig& model, const RunData& data, const DataConfig& c
   }
 }
 
+// The names become part of the configuration, so that tools can name them.
+void settle_attributes(RunConfig& config, const RunData& data) {
+  const std::vector<std::string>& names = data.train.attribute_names();
+  if (names.empty() || data.test.attribute_names().empty()) {
+    refuse_untold(config.data, names.empty(), Condition::attributes);
+  }
+  config.data.attributes = names;
+  if (config.model.attributes == 0) config.model.attributes = std::ssize(names);
+  if (config.model.attributes != std::ssize(names)) {
+    throw_error(ErrorCode::usage, "model.attributes is ", config.model.attributes,
+                ", and the images have ", names.size(),
+                "; set it to 0, and data.attributes to the names of those that are wanted");
+  }
+}
+
+}  // namespace
+
+void settle_condition(RunConfig& config, const RunData& data) {
+  if (config.model.condition == Condition::label) settle_classes(config.model, data, config.data);
+  if (config.model.condition == Condition::attributes) settle_attributes(config, data);
+}
+
 void hide_labels(Context& context, RunConfig& config, RunData& data) {
   if (config.data.labelled == 0) return;
-  if (!config.model.conditional()) {
+  if (config.model.condition != Condition::label) {
     throw_error(ErrorCode::usage, "data.labelled is ", config.data.labelled,
-                ", and model.condition is \"none\": the model is told no labels; add --condition "
+                ", and model.condition is \"", condition_name(config.model.condition),
+                "\": the model is told no labels; add --condition "
                 "label");
   }
   config.model.classifier = true;

@@ -22,9 +22,9 @@ struct RunData {
 
 RunData open_run_data(Context& context, Fs& fs, const DataConfig& config, Log& log);
 
-// Settles how many labels a conditional model has, from the data unless the configuration says so.
-// Throws ErrorCode::data if the images have no labels, or more.
-void settle_classes(ModelConfig& model, const RunData& data, const DataConfig& config);
+// Settles how many labels a conditional model has, or which attributes, from the data unless the
+// configuration says so. Throws ErrorCode::data if the images have none, or others.
+void settle_condition(RunConfig& config, const RunData& data);
 
 // Hides the labels of all training images but those that data.labelled leaves, chosen by the run's
 // seed, and gives the model the classifier that they need.

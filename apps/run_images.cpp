@@ -61,7 +61,7 @@ RunImages ImageSource::open_sprites(Split split, int64_t most) const {
   const int64_t count = smaller_limit(split == Split::train ? sizes.train : sizes.test, most);
   RunImages images;
   images.source = "sprites";
-  images.data = ImageData::sprites(config_.resolution, count, first);
+  images.data = ImageData::sprites(config_.resolution, count, first, {}, config_.attributes);
   images.class_names.assign(std::begin(kShapes), std::end(kShapes));
   images.labels = sprite_labels(first, count);
   return images;
@@ -97,7 +97,7 @@ Inference::Posterior encode_images(TrainedRun& run, const RunImages& images, int
     const int64_t part = std::min(kImagesAtATime, count - done);
     const auto codes =
         run.inference().encode(pixels_of(run, images, first + done, part),
-                               run.inference().labels(images.data, first + done, part));
+                               run.inference().conditions(images.data, first + done, part));
     all.mean.insert(all.mean.end(), codes.mean.begin(), codes.mean.end());
     all.logvar.insert(all.logvar.end(), codes.logvar.begin(), codes.logvar.end());
   }

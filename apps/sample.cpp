@@ -1,3 +1,4 @@
+#include "apps/attribute_values.h"
 #include "apps/image_grid.h"
 #include "apps/latent_prior.h"
 #include "apps/picture_file.h"
@@ -8,9 +9,10 @@ namespace elbo {
 namespace {
 
 constexpr int64_t kMostSamples = 1 << 20;
+constexpr int64_t kVariedDraws = 8;
 constexpr double kHottest = 100;  // far outside anything a decoder has seen
 
-// What opens one of the runs; the label is told later.
+// What opens one of the runs; label and attributes are told later.
 Arguments arguments_of_run(const Arguments& arguments, const std::string& directory) {
   Arguments run;
   if (arguments.has(directory)) run.add("--run", arguments.text(directory));
@@ -20,12 +22,56 @@ Arguments arguments_of_run(const Arguments& arguments, const std::string& direct
   return run;
 }
 
-// The label goes to both runs, as far as they know labels; one of them must.
-void tell_label(const Arguments& arguments, TrainedRun& run, TrainedRun* other) {
-  if (!arguments.has("--label")) return;
-  const bool other_knows = other && other->model().conditional();
-  if (other_knows) other->tell_label(arguments);
-  if (run.model().conditional() || !other_knows) run.tell_label(arguments);
+// Label and attributes go to both runs, as far as they know them; one of them must.
+void tell(const Arguments& arguments, TrainedRun& run, TrainedRun* other) {
+  if (arguments.has("--label")) {
+    const bool other_knows = other && other->model().knows_labels();
+    if (other_knows) other->tell_label(arguments);
+    if (run.model().knows_labels() || !other_knows) run.tell_label(arguments);
+  }
+  if (arguments.has("--attributes")) {
+    const std::string text = arguments.text("--attributes");
+    const bool other_knows = other && other->model().knows_attributes();
+    if (other_knows) other->tell_attributes(text);
+    if (run.model().knows_attributes() || !other_knows) run.tell_attributes(text);
+    return;
+  }
+  for (TrainedRun* one : {&run, other}) {  // the mean of all
+    if (one && one->model().knows_attributes())
+      one->inference().set_attributes(
+          Inference::AttributeValues(static_cast<size_t>(one->model().config().attributes)));
+  }
+}
+
+// --vary, which says one attribute's values column by column.
+std::optional<AttributeRange> varied(const TrainedRun& run, const Arguments& arguments) {
+  if (!arguments.has("--vary")) return {};
+  for (const char* other : {"--label-grid", "--beside"}) {
+    if (!arguments.has(other)) continue;
+    throw_error(ErrorCode::usage, other, " and --vary exclude each other; give one of them");
+  }
+  need_attributes("--vary", run);
+  const std::vector<std::string>& names = run.attribute_names();
+  const AttributeRange vary = parse_attribute_range("--vary", arguments.text("--vary"), names);
+  if (arguments.has("--attributes") &&
+      parse_attributes("--attributes", arguments.text("--attributes"), names)[vary.attribute]) {
+    throw_error(ErrorCode::usage, "--attributes and --vary both say ", names[vary.attribute],
+                "; leave it out of one of them");
+  }
+  return vary;
+}
+
+// Each draw once for each row of attributes.
+std::vector<float> decode_varied(TrainedRun& run, const std::vector<float>& latents,
+                                 const std::vector<float>& rows, int64_t columns) {
+  const auto dim = run.model().latent_dim();
+  std::vector<float> all_latents, all_rows;
+  for (auto z = latents.begin(); z != latents.end(); z += dim) {
+    for (int64_t column = 0; column < columns; ++column)
+      all_latents.insert(all_latents.end(), z, z + dim);
+    all_rows.insert(all_rows.end(), rows.begin(), rows.end());
+  }
+  return run.inference().decode(all_latents, Conditions::of_attributes(std::move(all_rows)));
 }
 
 // How many rows a grid of labels has; 0: none is asked for.
@@ -35,7 +81,7 @@ int64_t label_rows(const TrainedRun& run, const Arguments& arguments) {
     if (!arguments.has(other)) continue;
     throw_error(ErrorCode::usage, other, " and --label-grid exclude each other; give one of them");
   }
-  if (!run.model().conditional()) {
+  if (!run.model().knows_labels()) {
     throw Error(ErrorCode::usage,
                 "--label-grid: the model of this run knows no labels; train one with --condition "
                 "label");
@@ -77,15 +123,19 @@ CommandLine sample_command_line() {
       {"--columns", 0, Takes::one_value, "N", group, "pictures per row", "8"},
       {"--label-grid", 0, Takes::nothing, "", group,
        "conditional models: a row per label, the same latents in each"},
+      {"--vary", 0, Takes::one_value, "NAME=LOW..HIGH", group,
+       "models told attributes: a row per draw, 8 unless --count says more, and a column for each "
+       "of "
+       "--columns values"},
       {"--beside", 0, Takes::one_value, "DIR2", group,
        "another run: its pictures stand below, row by row, from the same draws"},
       {"--out", 'o', Takes::one_value, "FILE.png", group, "picture to write", "DIR/sample.png"}};
   const std::vector<Flag> prior = latent_prior_flags(latents);
   flags.insert(flags.end(), prior.begin(), prior.end());
   command.flags = with_run_flags(flags);
-  command.examples = {"elbo sample --run runs/first",
-                      "elbo sample --run runs/first -n 256 --columns 16 --out many.png",
-                      "elbo sample --run runs/plain --from gmm --components 20"};
+  command.examples = {"elbo sample --run runs/first -n 256 --columns 16 --out many.png",
+                      "elbo sample --run runs/plain --from gmm --components 20",
+                      "elbo sample --run runs/told --attributes size=0.8 --vary x=0..1"};
   return command;
 }
 
@@ -106,14 +156,21 @@ int sample(const Arguments& arguments) {
     other.emplace(arguments_of_run(arguments, "--beside"), log);
     check_image_shape(other->image(), run.image(), other->directory());
   }
-  tell_label(arguments, run, other ? &*other : nullptr);
+  const std::optional<AttributeRange> vary = varied(run, arguments);
+  tell(arguments, run, other ? &*other : nullptr);
   const int64_t rows = label_rows(run, arguments);
   if (rows > 0) count = style.columns;
-  check_grid(rows > 0 ? rows * count : count, run.image(), style);
+  if (vary && !arguments.has("--count")) count = kVariedDraws;
+  check_grid((rows > 0 ? rows : vary ? style.columns : 1) * count, run.image(), style);
   std::vector<float> latents = draw_latents(run, arguments, count, seed, temperature, log);
+  if (arguments.has("--draw-pixels")) run.inference().draw_pixels(seed);
+  if (vary) {
+    const std::vector<float> told = varied_attributes(run, *vary, style.columns);
+    file.write(image_grid(decode_varied(run, latents, told, style.columns), run.image(), style));
+    return 0;
+  }
   Inference::Labels labels = labels_in_turn(run.model(), count);
   if (rows > 0) repeat_for_labels(rows, latents, labels);
-  if (arguments.has("--draw-pixels")) run.inference().draw_pixels(seed);
   const std::vector<float> pictures = run.inference().decode(latents, labels);
   if (!other) {
     file.write(image_grid(pictures, run.image(), style));

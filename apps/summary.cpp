@@ -8,6 +8,7 @@
 #include "apps/train_config.h"
 #include "apps/trained_run.h"
 #include "engine/io/blob.h"
+#include "kernels/sprites.h"
 #include "models/layer_spec.h"
 #include "models/trainer.h"
 
@@ -17,7 +18,8 @@ namespace {
 double megabytes(size_t bytes) { return static_cast<double>(bytes) / 1e6; }
 
 // The images that the model would be trained on; black ones of the right size, as nothing is learned.
-ImageData black_images(Context& context, const ImageSize& image, int64_t count) {
+ImageData black_images(Context& context, const ImageSize& image, int64_t count,
+                       int64_t attributes) {
   ImageSplit split;
   split.source = "black images";
   split.count = count;
@@ -26,6 +28,8 @@ ImageData black_images(Context& context, const ImageSize& image, int64_t count) 
   split.width = image.width;
   split.file.resize(static_cast<size_t>(count * image.size()));
   split.labels.resize(static_cast<size_t>(count));
+  split.attribute_names = numbered_attributes(attributes);
+  split.attributes.resize(static_cast<size_t>(count * attributes));
   return ImageData::from_split(context, split);
 }
 
@@ -149,10 +153,15 @@ int summary(const Arguments& arguments) {
   Context context(open_device(plan.device, plan.threads, log));
   const ImageSize image = image_of(arguments, context, config.data, log);
   config.data.kind = DataKind::images;
+  if (config.model.condition == Condition::attributes && config.model.attributes == 0) {
+    const bool sprites = plan.merged.config.data.kind == DataKind::sprites;
+    config.model.attributes = std::ssize(config.data.attributes);
+    if (sprites && config.model.attributes == 0) config.model.attributes = kSpriteAttributes;
+  }
   if (config.data.labelled != 0) config.model.classifier = true;
   config.train.drop_last = false;
   const int64_t batch = config.train.batch_size;
-  const ImageData images = black_images(context, image, batch);
+  const ImageData images = black_images(context, image, batch, config.model.attributes);
   Trainer trainer(context, config, images, nullptr);
   print_layers(trainer.model());
   trainer.train_step();

@@ -40,7 +40,7 @@ void TrainPictures::write(int64_t epoch) {
   style.columns = samples.columns;
   const std::vector<float> drawn =
       inference_.decode(inference_.prior_latents(samples.count, seed),
-                        labels_in_turn(inference_.model(), samples.count));
+                        conditions_in_turn(inference_, test_, samples.count));
   write_png(fs_, join_path(directory_.samples(), name), image_grid(drawn, shape, style));
 
   const GridSize pairs = bounded_grid(shape, kReconstructions.count, kReconstructions.columns);
@@ -52,8 +52,8 @@ void TrainPictures::write(int64_t epoch) {
     rows.push_back(inference_.inputs(test_, 0, std::min(pairs.count, test_.count()),
                                      config_.data.binarise, seed));
   }
-  const auto labels = inference_.labels(test_, 0, std::min(pairs.count, test_.count()));
-  rows.push_back(inference_.decode(inference_.encode(rows.back(), labels).mean, labels));
+  const Conditions own = inference_.conditions(test_, 0, std::min(pairs.count, test_.count()));
+  rows.push_back(inference_.decode(inference_.encode(rows.back(), own).mean, own));
   write_png(fs_, join_path(directory_.reconstructions(), name), rows_grid(rows, shape, style));
 }
 

@@ -55,7 +55,7 @@ std::string data_text(const RunData& data, const DataConfig& config) {
 // What only the data can say becomes part of the configuration, and what the configuration hides is
 // hidden.
 const RunConfig& settled(Context& context, RunConfig& config, RunData& data) {
-  settle_classes(config.model, data, config.data);
+  settle_condition(config, data);
   hide_labels(context, config, data);
   return config;
 }
@@ -224,7 +224,7 @@ void TrainSession::watch_latent(const StepReport& report) {
   const int64_t images = std::min({kMostImages, kMostValues / pixels + 2, data_.train.count()});
   const Inference::Posterior posterior = inference_->encode(
       inference_->inputs(data_.train, 0, images, config_.data.binarise, config_.train.seed),
-      inference_->labels(data_.train, 0, images));
+      inference_->conditions(data_.train, 0, images));
   const LatentActivity activity =
       latent_activity(posterior.mean, posterior.logvar, trainer_->model().latent_dim());
   if (images < 2 || !activity.collapsed()) return;

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "apps/attribute_values.h"
 #include "apps/config_merge.h"
 #include "apps/run_data.h"
 #include "apps/threads.h"
@@ -83,6 +84,9 @@ std::vector<Flag> with_run_flags(const std::vector<Flag>& own) {
   };
   flags.push_back(
       {"--label", 0, Takes::one_value, "N", "Run", "conditional models: decode as this label"});
+  flags.push_back({"--attributes", 0, Takes::one_value, "NAME=X,...", "Run",
+                   "models told attributes: decode with these, others as the image has them or at "
+                   "their mean"});
   flags.insert(flags.end(), own.begin(), own.end());
   flags.push_back({"--device", 0, Takes::one_value, "DEVICE", "Device",
                    "where to compute: auto, cpu, cuda or cuda:N", "auto"});
@@ -112,17 +116,28 @@ TrainedRun::TrainedRun(const Arguments& arguments, Log& log)
   model_ = std::make_unique<Autoencoder>(*params_, files_.config.model, files_.image.as_size());
   params_->finalise();
   load_weights(*params_, files_.checkpoint.model, files_.checkpoint.path + "/model.safetensors");
+  if (model_->knows_attributes() && std::ssize(attribute_names()) != model_->config().attributes) {
+    throw_error(ErrorCode::data, files_.checkpoint.path, "/config.toml: data.attributes has ",
+                attribute_names().size(), " names and model.attributes is ",
+                model_->config().attributes, "; expected a name for each");
+  }
   inference_ = std::make_unique<Inference>(*context_, *model_);
   if (arguments.has("--label")) tell_label(arguments);
+  if (arguments.has("--attributes")) tell_attributes(arguments.text("--attributes"));
 }
 
 void TrainedRun::tell_label(const Arguments& arguments) {
-  if (!model_->conditional()) {
+  if (!model_->knows_labels()) {
     throw_error(ErrorCode::usage,
                 "--label: the model of this run knows no labels; train one with --condition label");
   }
   const int64_t last = model_->config().classes - 1;
   inference_->set_label(static_cast<uint8_t>(arguments.integer("--label", 0, 0, last)));
+}
+
+void TrainedRun::tell_attributes(const std::string& text) {
+  need_attributes("--attributes", *this);
+  inference_->set_attributes(parse_attributes("--attributes", text, attribute_names()));
 }
 
 ImageData open_test_images(TrainedRun& run, const std::string& other_path, Log& log,

@@ -35,7 +35,8 @@ ImageShape get_image_shape(const RunState& state, const std::string& checkpoint)
 void check_image_shape(const ImageShape& found, const ImageShape& expected,
                        const std::string& whose);
 
-// The flags of a subcommand that opens a run: --run, --checkpoint, --label, its own, --device, --threads.
+// The flags of a subcommand that opens a run: --run, --checkpoint, --label, --attributes, its own,
+// --device, --threads.
 std::vector<Flag> with_run_flags(const std::vector<Flag>& own);
 
 // "device: CPU, 2 threads (this program was built without CUDA)" goes to the log.
@@ -48,6 +49,10 @@ class TrainedRun {
 
   // All latents are decoded as --label from now on; ErrorCode::usage if the model knows no labels.
   void tell_label(const Arguments& arguments);
+  // The same of --attributes; those that it does not name are an image's own, or the mean.
+  void tell_attributes(const std::string& text);
+  // Those of the training data that the model is told.
+  const std::vector<std::string>& attribute_names() const { return config().data.attributes; }
 
   const std::string& directory() const { return directory_; }
   const RunFiles& files() const { return files_; }

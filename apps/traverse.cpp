@@ -36,7 +36,7 @@ std::vector<int64_t> order_by_kl(TrainedRun& run, const std::string& data_path, 
       run.inference().images(data, 0, count, run.config().data.binarise, run.config().train.seed);
   const int64_t dims = run.model().latent_dim();
   const std::vector<double> kl =
-      importance(run.inference().encode(images, run.inference().labels(data, 0, count)), dims);
+      importance(run.inference().encode(images, run.inference().conditions(data, 0, count)), dims);
   for (int64_t dim = 0; dim < dims; ++dim) {
     if (std::isfinite(kl[static_cast<size_t>(dim)])) continue;
     throw_error(ErrorCode::numeric, "the KL divergence of latent ", dim,
@@ -75,12 +75,11 @@ std::vector<float> latent_rows(const std::vector<float>& base, const std::vector
 }
 
 // --index I is the older spelling of --from I.
-std::vector<float> base_latent(TrainedRun& run, const Arguments& arguments, Log& log) {
+std::vector<float> base_latent(LatentSource& source, const Arguments& arguments) {
   if (arguments.has("--index") && arguments.has("--from")) {
     throw Error(ErrorCode::usage, "--from and --index say the same; give one of them");
   }
   const std::string flag = arguments.has("--index") ? "--index" : "--from";
-  LatentSource source(run, arguments.text("--data"), kPriorSeed, log);
   return source.latent(flag, arguments.text(flag, "mean"));
 }
 
@@ -128,9 +127,12 @@ int traverse(const Arguments& arguments) {
   GridStyle style;
   style.columns = steps;
   check_grid(std::ssize(dims) * steps, run.image(), style);
-  const std::vector<float> base = base_latent(run, arguments, log);
-  file.write(image_grid(run.inference().decode(latent_rows(base, dims, range, steps)), run.image(),
-                        style));
+  LatentSource source(run, arguments.text("--data"), kPriorSeed, log);
+  const std::vector<float> base = base_latent(source, arguments);
+  const Conditions own = source.conditions(std::ssize(dims) * steps);
+  const std::vector<float> pictures =
+      run.inference().decode(latent_rows(base, dims, range, steps), own);
+  file.write(image_grid(pictures, run.image(), style));
   return 0;
 }
 

@@ -100,6 +100,17 @@ std::span<const float> BufferStore::next_floats() const {
   return {next_.as<float>(), float_bytes_ / sizeof(float)};
 }
 
+void BufferStore::set(Id id, std::span<const double> values) {
+  const Piece& found = piece(id, false);
+  ELBO_CHECK(std::ssize(values) == found.shape.size(), "buffer ", found.name, " holds ",
+             found.shape.size(), " values, not ", values.size());
+  const std::vector<float> singles(values.begin(), values.end());
+  const void* host = dtype_ == DType::f64 ? static_cast<const void*>(values.data())
+                                          : static_cast<const void*>(singles.data());
+  for (const DeviceBlock* copy : {&value_, &next_})
+    context_->upload(copy->data() + found.offset, host, found.bytes);
+}
+
 int64_t* BufferStore::next_counter(Id id) const {
   return reinterpret_cast<int64_t*>(next_.data() + piece(id, true).offset);
 }

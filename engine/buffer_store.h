@@ -41,6 +41,9 @@ class BufferStore {
   int64_t* next_counter(Id id) const;
   int64_t* counter(Id id) const;
 
+  // Sets both copies of a buffer that is no counter.
+  void set(Id id, std::span<const double> values);
+
   // value = next unless state->bad_op is set. `state` is device memory; null: always.
   void commit(const Exec& exec, const StepState* state) const;
   void discard() const;  // next = value

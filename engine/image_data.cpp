@@ -21,10 +21,24 @@ ImageData ImageData::from_split(Context& context, const ImageSplit& split, int64
   } else {
     context.upload(data.pixels_.data(), split.pixels().data(), bytes);
   }
-  if (split.labels.empty()) return data;
-  data.labels_.assign(split.labels.begin(), split.labels.begin() + data.count_);
-  data.device_labels_ = DeviceBlock(context, data.labels_.size(), Role::data);
-  context.upload(data.device_labels_.data(), data.labels_.data(), data.labels_.size());
+  if (!split.labels.empty()) {
+    data.labels_.assign(split.labels.begin(), split.labels.begin() + data.count_);
+    data.device_labels_ = DeviceBlock(context, data.labels_.size(), Role::data);
+    context.upload(data.device_labels_.data(), data.labels_.data(), data.labels_.size());
+  }
+  const int64_t numbers = std::ssize(split.attribute_names);
+  if (numbers > 0) {
+    ELBO_CHECK(std::ssize(split.attributes) == split.count * numbers, split.source, ": ",
+               split.attributes.size(), " numbers are not ", numbers, " attributes of ",
+               split.count, " images");
+    data.attribute_names_ = split.attribute_names;
+    data.attributes_.assign(split.attributes.begin(),
+                            split.attributes.begin() + data.count_ * numbers);
+    data.device_attributes_ =
+        DeviceBlock(context, data.attributes_.size() * sizeof(float), Role::data);
+    context.upload(data.device_attributes_.data(), data.attributes_.data(),
+                   data.device_attributes_.bytes());
+  }
   return data;
 }
 
@@ -38,6 +52,24 @@ uint8_t ImageData::label_of(int64_t image) const {
   if (is_sprites())
     return static_cast<uint8_t>(sprite_factors(sprite_of_item(0, sprite_offset_ + image)).shape);
   return labels_.at(static_cast<size_t>(image));
+}
+
+std::vector<float> ImageData::attributes(int64_t first, int64_t n) const {
+  ELBO_CHECK(first >= 0 && n >= 0 && first + n <= count_, "attributes of images [", first, ", ",
+             first + n, ") are asked for; the set has ", count_);
+  const int64_t numbers = std::ssize(attribute_names_);
+  if (!is_sprites()) {
+    const auto begin = attributes_.begin() + first * numbers;
+    return {begin, begin + n * numbers};
+  }
+  std::vector<float> rows;
+  rows.reserve(static_cast<size_t>(n * numbers));
+  for (int64_t i = first; i < first + n; ++i) {
+    const SpriteFactors factors = sprite_factors(sprite_of_item(0, sprite_offset_ + i));
+    for (const int64_t column : sprite_columns_)
+      rows.push_back(sprite_attribute(factors, static_cast<int>(column)));
+  }
+  return rows;
 }
 
 void ImageData::show_labels(Context& context, std::span<const uint8_t> shown) {
@@ -57,7 +89,8 @@ void ImageData::show_labels(Context& context, std::span<const uint8_t> shown) {
 }
 
 ImageData ImageData::sprites(int resolution, int64_t count, int64_t offset,
-                             const ImageChanges& changes) {
+                             const ImageChanges& changes,
+                             const std::vector<std::string>& attributes) {
   if (resolution < 8 || resolution > 1024) {
     throw_error(ErrorCode::usage, "data.resolution is ", resolution, "; expected 8 to 1024");
   }
@@ -71,45 +104,59 @@ ImageData ImageData::sprites(int resolution, int64_t count, int64_t offset,
   data.count_ = count;
   data.resolution_ = resolution;
   data.sprite_offset_ = offset;
+  const std::vector<std::string> known(std::begin(kSpriteAttributeNames),
+                                       std::end(kSpriteAttributeNames));
+  data.sprite_columns_ = attribute_columns(attributes, known, "sprites");
+  data.attribute_names_ = attributes.empty() ? known : attributes;
   return data;
 }
 
 void ImageData::launch_gather(Tape& tape, const BatchOrder& order, Binarise binarise,
                               const Gathered& to) const {
-  tape.op("gather", {}, {to.x, to.rounded, to.sample, to.label}, [&](const Exec& exec) {
-    bf16* x_bf16 = to.rounded.data ? to.rounded.as<bf16>() : nullptr;
-    int32_t* index = to.sample.data ? to.sample.as<int32_t>() : nullptr;
-    int32_t* label = to.label.data ? to.label.as<int32_t>() : nullptr;
-    if (is_sprites()) {
-      SpriteGather args{};
-      args.resolution = resolution_;
-      args.batch = to.x.shape[0];
-      args.order = order;
-      args.offset = sprite_offset_;
-      args.x = to.x.as<float>();
-      args.x_bf16 = x_bf16;
-      args.index = index;
-      args.shape = label;
-      elbo::gather_sprites(exec, args);
-      return;
-    }
-    Gather args{};
-    args.data = pixels_.as<uint8_t>();
-    args.dim = shape_.size();
-    args.batch = to.x.shape[0];
-    args.order = order;
-    args.binarise = binarise;
-    args.dequantise = changes_.dequantise;
-    args.flip = changes_.flip;
-    args.width = shape_.width;
-    args.channels = shape_.channels;
-    args.x = to.x.as<float>();
-    args.x_bf16 = x_bf16;
-    args.index = index;
-    args.labels = label ? device_labels_.as<uint8_t>() : nullptr;
-    args.label_out = label;
-    elbo::gather(exec, args);
-  });
+  tape.op("gather", {}, {to.x, to.rounded, to.sample, to.label, to.attributes},
+          [&](const Exec& exec) {
+            bf16* x_bf16 = to.rounded.data ? to.rounded.as<bf16>() : nullptr;
+            int32_t* index = to.sample.data ? to.sample.as<int32_t>() : nullptr;
+            int32_t* label = to.label.data ? to.label.as<int32_t>() : nullptr;
+            float* attributes = to.attributes.data ? to.attributes.as<float>() : nullptr;
+            if (is_sprites()) {
+              SpriteGather args{};
+              args.resolution = resolution_;
+              args.batch = to.x.shape[0];
+              args.order = order;
+              args.offset = sprite_offset_;
+              args.x = to.x.as<float>();
+              args.x_bf16 = x_bf16;
+              args.index = index;
+              args.shape = label;
+              args.attributes = attributes;
+              if (attributes) args.attribute_count = static_cast<int>(sprite_columns_.size());
+              std::copy(sprite_columns_.begin(), sprite_columns_.end(), args.attribute);
+              elbo::gather_sprites(exec, args);
+              return;
+            }
+            Gather args{};
+            args.data = pixels_.as<uint8_t>();
+            args.dim = shape_.size();
+            args.batch = to.x.shape[0];
+            args.order = order;
+            args.binarise = binarise;
+            args.dequantise = changes_.dequantise;
+            args.flip = changes_.flip;
+            args.width = shape_.width;
+            args.channels = shape_.channels;
+            args.x = to.x.as<float>();
+            args.x_bf16 = x_bf16;
+            args.index = index;
+            args.labels = label ? device_labels_.as<uint8_t>() : nullptr;
+            args.label_out = label;
+            if (attributes) {
+              args.attributes = device_attributes_.as<float>();
+              args.attribute_count = std::ssize(attribute_names_);
+              args.attribute_out = attributes;
+            }
+            elbo::gather(exec, args);
+          });
 }
 
 Tensor ImageData::shown_labels(Tape& tape, const Tensor& sample) const {
@@ -155,7 +202,10 @@ Tensor ImageData::corrupted(Tape& tape, const BatchOrder& order, const Gathered&
 }
 
 ImageBatch ImageData::gather(Tape& tape, BatchOrder order, int64_t batch, Binarise binarise,
-                             DType input, bool with_labels) const {
+                             DType input, Condition condition) const {
+  const bool with_labels = condition == Condition::label;
+  const int64_t numbers = std::ssize(attribute_names_);
+  ELBO_CHECK(condition != Condition::attributes || numbers > 0, "the images have no attributes");
   ELBO_CHECK(!with_labels || is_sprites() || !labels_.empty(), "the images have no labels");
   ELBO_CHECK(input == DType::f32 || input == DType::bf16,
              "images are gathered as f32 or bf16, not ", dtype_name(input));
@@ -168,10 +218,13 @@ ImageBatch ImageData::gather(Tape& tape, BatchOrder order, int64_t batch, Binari
   const bool hides = with_labels && label_table_.bytes() > 0;
   if (corrupts || hides) to.sample = tape.new_buffer({batch}, DType::i32);
   if (with_labels && !hides) to.label = tape.new_buffer({batch}, DType::i32);
+  if (condition == Condition::attributes)
+    to.attributes = tape.new_buffer({batch, numbers}, DType::f32);
   launch_gather(tape, order, binarise, to);
   if (hides) to.label = shown_labels(tape, to.sample);
-  if (corrupts) return {corrupted(tape, order, to, input), to.x, to.label};
-  return {rounds ? to.rounded : to.x, to.x, to.label};
+  const Tensor told = with_labels ? to.label : to.attributes;
+  if (corrupts) return {corrupted(tape, order, to, input), to.x, told};
+  return {rounds ? to.rounded : to.x, to.x, told};
 }
 
 }  // namespace elbo

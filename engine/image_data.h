@@ -6,7 +6,9 @@
 #include <span>
 #include <vector>
 
+#include "engine/condition.h"
 #include "engine/context.h"
+#include "engine/io/attributes.h"
 #include "engine/io/image_set.h"
 #include "engine/tape.h"
 #include "kernels/conv_geometry.h"
@@ -26,7 +28,9 @@ struct ImageShape {
 // input is f32 and not corrupted.
 struct ImageBatch {
   Tensor input, target;
-  Tensor label = {};  // int32 [B]; no data unless it was asked for
+  // What a model is told of each image: labels, int32 [B], or attributes, f32 [B, A], in the data's
+  // units. No data unless it was asked for.
+  Tensor condition = {};
 };
 
 // What is done to images on their way into a batch (kernels/gather.h, kernels/corruption.h).
@@ -50,8 +54,10 @@ class ImageData {
 
   // Items [offset, offset + count) of a fixed random order of all sprites, so that sets that do not
   // overlap in that range have no image in common.
+  // With these attributes of kernels/sprites.h; all of them if none are named.
   static ImageData sprites(int resolution, int64_t count, int64_t offset,
-                           const ImageChanges& changes = {});
+                           const ImageChanges& changes = {},
+                           const std::vector<std::string>& attributes = {});
 
   int64_t count() const { return count_; }
   const ImageShape& shape() const { return shape_; }
@@ -62,11 +68,16 @@ class ImageData {
   // order.samples is filled in here.
   // `input` is the type of ImageBatch::input, f32 or bf16.
   ImageBatch gather(Tape& tape, BatchOrder order, int64_t batch, Binarise binarise,
-                    DType input = DType::f32, bool with_labels = false) const;
+                    DType input = DType::f32, Condition condition = Condition::none) const;
 
   // 1 + the largest label; 0: the images have none. That of a sprite is its shape.
   int64_t classes() const;
   uint8_t label_of(int64_t image) const;
+
+  // Of what attributes() tells of an image; empty: nothing. Those of a sprite are its factors.
+  const std::vector<std::string>& attribute_names() const { return attribute_names_; }
+  // Of images [first, first + n): [n, names], in the data's units.
+  std::vector<float> attributes(int64_t first, int64_t n) const;
 
   // From now on batches tell the labels of these images alone, `shown` being one flag for each, and
   // -1 of the others. classes() and label_of() still know all.
@@ -75,17 +86,20 @@ class ImageData {
 
  private:
   struct Gathered {
-    Tensor x, rounded, sample, label;
+    Tensor x, rounded, sample, label, attributes;
   };
   void launch_gather(Tape& tape, const BatchOrder& order, Binarise binarise,
                      const Gathered& to) const;
   Tensor shown_labels(Tape& tape, const Tensor& sample) const;
   Tensor corrupted(Tape& tape, const BatchOrder& order, const Gathered& batch, DType type) const;
 
-  DeviceBlock pixels_, device_labels_;
+  DeviceBlock pixels_, device_labels_, device_attributes_;
   DeviceBlock label_table_;  // int32 by index of the sample, where some are hidden
   int64_t labelled_ = 0;
   std::vector<uint8_t> labels_;
+  std::vector<float> attributes_;  // of stored images
+  std::vector<std::string> attribute_names_;
+  std::vector<int64_t> sprite_columns_;  // of sprites: which of their attributes those are
   int64_t count_ = 0;
   ImageShape shape_;
   ImageChanges changes_;

@@ -54,6 +54,14 @@ ELBO_HD void note_sample(const Gather& args, int64_t row, int64_t sample) {
   if (args.labels) args.label_out[row] = args.labels[sample];
 }
 
+// The part of a row's attributes that falls to one of `stride` threads.
+ELBO_HD void copy_attributes(const Gather& args, int64_t row, int64_t sample, int64_t first,
+                             int64_t stride) {
+  const int64_t count = args.attribute_count;
+  for (int64_t k = first; k < count; k += stride)
+    args.attribute_out[row * count + k] = args.attributes[sample * count + k];
+}
+
 // The rounded copy of `count` pixels at `at`, if one is wanted.
 ELBO_HD void round_pixels(bf16* rounded, const float* x, int64_t at, int64_t count) {
   if (!rounded) return;
@@ -98,6 +106,7 @@ ELBO_CLONES void gather_range(Gather args, int64_t begin, int64_t end) {
     }
     const int64_t sample = samples[ahead];
     note_sample(args, row, sample);
+    copy_attributes(args, row, sample, 0, 1);
     const uint8_t* stored = args.data + sample * args.dim;
     float* x = args.x + row * args.dim;
     if (is_mirrored(args, step, sample)) {
@@ -166,6 +175,7 @@ __global__ void __launch_bounds__(256) gather_kernel(Gather args) {
     const int64_t sample = shared_sample;
     const bool mirrored = Flip && shared_mirrored != 0;
     __syncthreads();
+    copy_attributes(args, row, sample, threadIdx.x, blockDim.x);
     const uint8_t* stored = args.data + sample * args.dim;
     float* x = args.x + row * args.dim;
     for (int64_t d = 4 * int64_t{threadIdx.x}; d < args.dim; d += 4 * int64_t{blockDim.x}) {
@@ -224,6 +234,9 @@ void gather(const Exec& exec, const Gather& args) {
   if (args.batch == 0) return;
   ELBO_CHECK(args.dim == 0 || (args.data && args.x), "gather: ", args.x ? "data" : "x", " is null");
   ELBO_CHECK(!args.labels || args.label_out, "gather: labels given but label_out is null");
+  ELBO_CHECK(args.attribute_count == 0 || (args.attributes && args.attribute_out),
+             "gather: ", args.attribute_count, " attributes, but ",
+             args.attributes ? "attribute_out" : "attributes", " is null");
   ELBO_CHECK(args.order.samples > 0 && args.order.samples <= std::numeric_limits<int32_t>::max(),
              "gather: the data set has ", args.order.samples, " samples; needs 1 to 2^31 - 1");
   if (args.flip) {

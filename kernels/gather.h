@@ -12,8 +12,8 @@
 // or dequantise at (seed, step, sample s_b, dimension d), so it depends neither on the row nor on how an epoch is
 // cut into batches; without a state the step is 0 and the draws of a sample are always the same.
 //
-// Shapes    data [N, D], labels [N] in device memory; x, x_bf16 [B, D], index and label_out [B];
-//           with flip D is [height, width, channels]
+// Shapes    data [N, D], labels [N], attributes [N, A] in device memory; x, x_bf16 [B, D], index
+//           and label_out [B], attribute_out [B, A]; with flip D is [height, width, channels]
 // Work      one launch; reads BD bytes, writes 4BD; on CUDA a block owns a row and moves 16 bytes
 //           per store where D % 4 == 0 and the pointers allow it. dynamic draws four pixels per
 //           Philox call.
@@ -44,10 +44,13 @@ struct Gather {
   bool flip = false;
   int64_t width = 0, channels = 0;  // with flip
   float* x = nullptr;
-  bf16* x_bf16 = nullptr;           // x once more, rounded; may be null
-  int32_t* index = nullptr;         // which sample each row is; may be null
-  const uint8_t* labels = nullptr;  // may be null
-  int32_t* label_out = nullptr;     // required with labels
+  bf16* x_bf16 = nullptr;             // x once more, rounded; may be null
+  int32_t* index = nullptr;           // which sample each row is; may be null
+  const uint8_t* labels = nullptr;    // may be null
+  int32_t* label_out = nullptr;       // required with labels
+  const float* attributes = nullptr;  // numbers that are known of each sample; may be null
+  int64_t attribute_count = 0;
+  float* attribute_out = nullptr;  // required with attributes
 };
 
 void gather(const Exec& exec, const Gather& args);

@@ -15,6 +15,15 @@ ELBO_HD int64_t sprite_of_row(const SpriteGather& args, int64_t row) {
   return sprite_of_item(args.split_seed, args.offset + ordered_sample(args.order, row));
 }
 
+// What a row says about itself beside its pixels.
+ELBO_HD void note_sprite(const SpriteGather& args, int64_t row, int64_t index,
+                         const SpriteFactors& factors) {
+  if (args.index) args.index[row] = static_cast<int32_t>(index);
+  if (args.shape) args.shape[row] = factors.shape;
+  for (int k = 0; k < args.attribute_count; ++k)
+    args.attributes[row * args.attribute_count + k] = sprite_attribute(factors, args.attribute[k]);
+}
+
 template <int Shape>
 ELBO_HD void draw_image(const SpritePose& pose, int resolution, float* image) {
   const float pixel = 1.0f / static_cast<float>(resolution);
@@ -30,9 +39,8 @@ ELBO_CLONES void sprites_range(SpriteGather args, int64_t begin, int64_t end) {
   const int64_t pixels = int64_t{args.resolution} * args.resolution;
   for (int64_t row = begin; row < end; ++row) {
     const int64_t index = sprite_of_row(args, row);
-    if (args.index) args.index[row] = static_cast<int32_t>(index);
     const SpriteFactors factors = sprite_factors(index);
-    if (args.shape) args.shape[row] = factors.shape;
+    note_sprite(args, row, index, factors);
     const SpritePose pose = sprite_pose(factors);
     float* image = args.x + row * pixels;
     switch (factors.shape) {
@@ -102,11 +110,10 @@ __global__ void __launch_bounds__(256) sprites_kernel(SpriteGather args) {
   for (int64_t row = blockIdx.x; row < args.batch; row += gridDim.x) {
     if (threadIdx.x == 0) {
       const int64_t index = sprite_of_row(args, row);
-      if (args.index) args.index[row] = static_cast<int32_t>(index);
       const SpriteFactors factors = sprite_factors(index);
       shared_pose = sprite_pose(factors);
       shared_shape = factors.shape;
-      if (args.shape) args.shape[row] = factors.shape;
+      note_sprite(args, row, index, factors);
     }
     __syncthreads();
     const SpritePose pose = shared_pose;
@@ -144,6 +151,10 @@ void gather_sprites([[maybe_unused]] const Exec& exec, const SpriteGather& args)
   ELBO_CHECK(args.x, "gather_sprites: x is null");
   ELBO_CHECK(args.resolution >= 1 && args.resolution <= kMaxResolution,
              "gather_sprites: resolution is ", args.resolution, "; needs 1 to ", kMaxResolution);
+  ELBO_CHECK(args.attribute_count >= 0 && args.attribute_count <= kSpriteAttributes &&
+                 (args.attributes || args.attribute_count == 0),
+             "gather_sprites: ", args.attribute_count, " attributes of ", kSpriteAttributes,
+             args.attributes ? "" : ", and attributes is null");
   ELBO_CHECK(args.offset >= 0 && args.order.samples > 0 &&
                  args.order.samples <= kSpriteCount - args.offset,
              "gather_sprites: items ", args.offset, " to ", args.offset + args.order.samples,

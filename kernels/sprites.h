@@ -17,15 +17,23 @@
 //   ellipse      u^2 + (2 v)^2 <= 1
 //   heart        (x^2 + y^2 - 1)^3 <= x^2 y^3,   x = 5/4 u,  y = 5/4 v + 1/4
 //
+// What the factors are as numbers, in the units of dSprites' latents_values:
+//
+//   x, y          0 to 1 over the 32 positions, from left to right and from top to bottom
+//   size          the scale, 0.5 to 1
+//   orientation   radians, 0 to below 2 pi
+//
 // A sprite set is a keyed random subset: item i is sprite shuffled_index(i) of a permutation that
 // split_seed fixes. Sets with one split_seed and disjoint item ranges (train, held-out) share no
 // sprite.
 //
-// Shapes    x [B, resolution^2] row-major, row 0 at the top; index [B] sprite index of each row
+// Shapes    x [B, resolution^2] row-major, row 0 at the top; index [B] sprite index of each row;
+//           attributes [B, A]
 // Work      one launch; writes 4 B resolution^2 bytes, reads nothing; some 15 operations per pixel
 // Numerics  same bits on both devices. Quarter turns are exact: the 40 squares at one place are 10
 //           images, each four times.
-// Errors    elbo::Error if x is null, resolution < 1, or the set does not lie within 737,280 items
+// Errors    elbo::Error if x is null, resolution < 1, there are more attributes than names of them,
+//           or the set does not lie within 737,280 items
 // Source    Matthey, Higgins, Hassabis & Lerchner 2017, github.com/google-deepmind/dsprites-dataset
 #pragma once
 
@@ -77,6 +85,24 @@ ELBO_HD int64_t sprite_index(const SpriteFactors& f) {
   return index * kSpritePositions + f.pos_y;
 }
 
+ELBO_HD float sprite_size(const SpriteFactors& f) {
+  return 0.5f + 0.1f * static_cast<float>(f.scale);
+}
+
+inline constexpr int kSpriteAttributes = 4;
+inline constexpr const char* kSpriteAttributeNames[kSpriteAttributes] = {"x", "y", "size",
+                                                                         "orientation"};
+
+// The one of that number.
+ELBO_HD float sprite_attribute(const SpriteFactors& f, int which) {
+  constexpr float kTwoPi = 6.28318531f;
+  constexpr float kLast = kSpritePositions - 1;
+  if (which == 0) return static_cast<float>(f.pos_x) / kLast;
+  if (which == 1) return static_cast<float>(f.pos_y) / kLast;
+  if (which == 2) return sprite_size(f);
+  return kTwoPi / kSpriteOrientations * static_cast<float>(f.orientation);
+}
+
 // Sprite index of an item of the set that split_seed defines.
 ELBO_HD int64_t sprite_of_item(uint64_t split_seed, int64_t item) {
   return static_cast<int64_t>(
@@ -94,8 +120,7 @@ ELBO_HD SpritePose sprite_pose(const SpriteFactors& f) {
   constexpr float kRadius = 0.2f, kMargin = 0.22f;
   constexpr float kStep = (1.0f - 2.0f * kMargin) / (kSpritePositions - 1);
   constexpr int kQuarter = kSpriteOrientations / 4;
-  const float scale = 0.5f + 0.1f * static_cast<float>(f.scale);
-  const float zoom = 1.0f / (kRadius * scale);
+  const float zoom = 1.0f / (kRadius * sprite_size(f));
   const math::SinCos turn = math::sincos_turns(static_cast<float>(f.orientation % kQuarter) /
                                                static_cast<float>(kSpriteOrientations));
   const float c = zoom * turn.cos, s = zoom * turn.sin;
@@ -168,6 +193,10 @@ struct SpriteGather {
   bf16* x_bf16 = nullptr;    // x once more, rounded; may be null
   int32_t* index = nullptr;  // may be null
   int32_t* shape = nullptr;  // SpriteFactors::shape of each row; may be null
+  // The attributes of these numbers of each row, [B, attribute_count]; may be null.
+  float* attributes = nullptr;
+  int attribute_count = 0;
+  int attribute[kSpriteAttributes] = {};
   uint64_t split_seed = 0;
 };
 

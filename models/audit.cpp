@@ -82,6 +82,7 @@ class Auditor {
   void posterior_figures(const AuditPosterior& posterior, int64_t first, int64_t count);
   void sampled_kl(const AuditPosterior& posterior, const AuditRows& z, int64_t first,
                   int64_t count);
+  AuditConditions told_for_draws(int64_t image, int64_t draws) const;
   double draw(std::mt19937_64& engine, const double* mean, const double* logvar, double* z) const;
   void estimate_nll(const double* x, const double* mean, const double* logvar, int64_t image);
   void summarise_latents(AuditReport& report) const;
@@ -150,13 +151,13 @@ void Auditor::audit_batch(int64_t first, int64_t count) {
   const int64_t size = data_.size(), latent = net_.latent_dim();
   const int64_t outputs = size * audit_outputs(likelihood_.kind);
   const AuditRows x = data_.images(first, count, options_.seed);
-  const AuditLabels labels = data_.labels(first, count);
+  const AuditConditions told(data_.labels(first, count), data_.attributes(first, count));
   const AuditRows seen = audit_corrupted(options_.damage, x, first, options_.seed);
-  const AuditPosterior posterior = net_.encode(seen, labels);
+  const AuditPosterior posterior = net_.encode(seen, told);
   const AuditLabels guesses = net_.classifies() ? net_.classify(seen) : AuditLabels{};
   const AuditRows z = sample(posterior, first, count);
-  const AuditRows output = net_.decode(z, labels);
-  const AuditRows at_mean = binary() ? net_.decode(posterior.mean, labels) : AuditRows{};
+  const AuditRows output = net_.decode(z, told);
+  const AuditRows at_mean = binary() ? net_.decode(posterior.mean, told) : AuditRows{};
   if (net_.variational()) posterior_figures(posterior, first, count);
   const auto codes_per_image = static_cast<int64_t>(posterior.codes.size()) / count;
   std::copy(posterior.codes.begin(), posterior.codes.end(),
@@ -166,7 +167,7 @@ void Auditor::audit_batch(int64_t first, int64_t count) {
     const double* target = x.data() + i * size;
     recon_[first + i] = nll(target, output.data() + i * outputs);
     entropy_[first + i] = binary_entropy(size, target);
-    if (!guesses.empty()) guessed_[first + i] = guesses[i] == labels[i];
+    if (!guesses.empty()) guessed_[first + i] = guesses[i] == told.labels[i];
     if (binary()) {
       iou_[first + i] = intersection_over_union(
           target, audit_means(likelihood_, size, net_.channels(), at_mean.data() + i * outputs));
@@ -176,6 +177,16 @@ void Auditor::audit_batch(int64_t first, int64_t count) {
                    first + i);
     }
   }
+}
+
+// Of one image, once for each of so many draws.
+AuditConditions Auditor::told_for_draws(int64_t image, int64_t draws) const {
+  AuditConditions told(data_.labels(image, 1));
+  if (!told.labels.empty()) told.labels.resize(static_cast<size_t>(draws), told.labels[0]);
+  const AuditRows row = data_.attributes(image, 1);
+  for (int64_t k = 0; k < draws; ++k)
+    told.attributes.insert(told.attributes.end(), row.begin(), row.end());
+  return told;
 }
 
 // One latent z of the proposal r, and log p(z) - log r(z). For r = q that is log p(z) + sum_d
@@ -209,9 +220,7 @@ void Auditor::estimate_nll(const double* x, const double* mean, const double* lo
     for (int64_t k = 0; k < count; ++k) {
       log_ratio[k] = draw(engine, mean, logvar, z.data() + k * latent);
     }
-    AuditLabels labels = data_.labels(image, 1);
-    if (!labels.empty()) labels.resize(static_cast<size_t>(count), labels[0]);
-    const AuditRows output = net_.decode(z, labels);
+    const AuditRows output = net_.decode(z, told_for_draws(image, count));
     for (int64_t k = 0; k < count; ++k) {
       const double log_weight = log_ratio[k] - nll(x, output.data() + k * outputs);
       total.add(log_weight);
@@ -340,6 +349,11 @@ AuditReport audit(const AuditNet& net, const AuditLikelihood& likelihood, const 
                 options.damage.image.width, " x ", options.damage.image.channels);
   }
   if (net.classes() > 0) check_labels(data.labels(0, data.count()), net.classes());
+  const int64_t numbers = std::ssize(data.attribute_names());
+  if (net.attributes() > 0 && numbers != net.attributes()) {
+    throw_error(ErrorCode::data, "evaluate: the images have ", numbers,
+                " attributes, and the model was trained with ", net.attributes());
+  }
   Auditor auditor(net, likelihood, data, options);
   // Few images are spread over all threads.
   const int64_t size = std::clamp<int64_t>(data.count() / cpu::thread_count(), 1, kBatch);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "engine/io/attributes.h"
 #include "kernels/error.h"
 #include "kernels/sprites.h"
 #include "models/audit_random.h"
@@ -56,16 +57,26 @@ AuditData AuditData::from_split(const ImageSplit& split, DataVariant variant, in
   if (!split.labels.empty()) {
     data.set_labels({split.labels.begin(), split.labels.begin() + count});
   }
+  const int64_t numbers = std::ssize(split.attribute_names);
+  data.set_attributes(split.attribute_names,
+                      {split.attributes.begin(), split.attributes.begin() + count * numbers});
   return data;
 }
 
-AuditData AuditData::sprites(int resolution, int64_t first, int64_t count) {
+AuditData AuditData::sprites(int resolution, int64_t first, int64_t count,
+                             const std::vector<std::string>& attributes) {
+  const std::vector<std::string> known(std::begin(kSpriteAttributeNames),
+                                       std::end(kSpriteAttributeNames));
+  const std::vector<int64_t> columns = attribute_columns(attributes, known, "sprites");
+  std::vector<float> rows;
   std::vector<uint8_t> pixels, labels;
   pixels.reserve(static_cast<size_t>(count) * resolution * resolution);
   for (int64_t item = first; item < first + count; ++item) {
     // The split is the program's own (seed 0), as in ImageData::sprites.
     const SpriteFactors factors = sprite_factors(sprite_of_item(0, item));
     labels.push_back(static_cast<uint8_t>(factors.shape));
+    for (const int64_t column : columns)
+      rows.push_back(sprite_attribute(factors, static_cast<int>(column)));
     for (int row = 0; row < resolution; ++row) {
       for (int col = 0; col < resolution; ++col) {
         pixels.push_back(sprite_pixel(factors, resolution, row, col) > 0.5f ? 255 : 0);
@@ -74,12 +85,26 @@ AuditData AuditData::sprites(int resolution, int64_t first, int64_t count) {
   }
   AuditData data(std::move(pixels), int64_t{resolution} * resolution, DataVariant::fixed);
   data.set_labels(std::move(labels));
+  data.set_attributes(attributes.empty() ? known : attributes, std::move(rows));
   return data;
 }
 
 std::vector<uint8_t> AuditData::labels(int64_t first, int64_t count) const {
   if (labels_.empty()) return {};
   return {labels_.begin() + first, labels_.begin() + first + count};
+}
+
+void AuditData::set_attributes(std::vector<std::string> names, std::vector<float> rows) {
+  ELBO_CHECK(std::ssize(rows) == count() * std::ssize(names), "audit data: ", rows.size(),
+             " numbers are not ", names.size(), " attributes of ", count(), " images");
+  attribute_names_ = std::move(names);
+  attributes_ = std::move(rows);
+}
+
+std::vector<double> AuditData::attributes(int64_t first, int64_t count) const {
+  const int64_t numbers = std::ssize(attribute_names_);
+  const auto begin = attributes_.begin() + first * numbers;
+  return {begin, begin + count * numbers};
 }
 
 std::vector<double> AuditData::images(int64_t first, int64_t count, uint64_t seed) const {

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -27,8 +28,10 @@ class AuditData {
  public:
   // The first `limit` images of a split; all if limit is 0.
   static AuditData from_split(const ImageSplit& split, DataVariant variant, int64_t limit);
-  // Items [first, first + count) of the program's sprite set.
-  static AuditData sprites(int resolution, int64_t first, int64_t count);
+  // Items [first, first + count) of the program's sprite set, with these of their attributes; all
+  // if none are named.
+  static AuditData sprites(int resolution, int64_t first, int64_t count,
+                           const std::vector<std::string>& attributes = {});
   // For tests.
   AuditData(std::vector<uint8_t> pixels, int64_t size, DataVariant variant);
 
@@ -43,8 +46,15 @@ class AuditData {
   std::vector<uint8_t> labels(int64_t first, int64_t count) const;
   void set_labels(std::vector<uint8_t> labels) { labels_ = std::move(labels); }
 
+  // [count, names], in the data's units; empty if the set has none.
+  std::vector<double> attributes(int64_t first, int64_t count) const;
+  const std::vector<std::string>& attribute_names() const { return attribute_names_; }
+  void set_attributes(std::vector<std::string> names, std::vector<float> rows);
+
  private:
   std::vector<uint8_t> pixels_, labels_;
+  std::vector<float> attributes_;
+  std::vector<std::string> attribute_names_;
   int64_t size_ = 0;
   DataVariant variant_ = DataVariant::grey;
 };

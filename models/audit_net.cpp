@@ -42,13 +42,16 @@ AuditNet::AuditNet(const SafetensorsView& weights, const std::string& file_name,
 AuditNet::AuditNet(const SafetensorsView& weights, const std::string& file_name,
                    const ModelConfig& config, const ImageSize& image)
     : planes_(config.convolutional()),
-      classes_(config.conditional() ? config.classes : 0),
-      label_pixels_(config.convolutional() ? image.pixels() : 1),
+      classes_(config.condition == Condition::label ? config.classes : 0),
+      told_(config.condition_values()),
+      told_pixels_(config.convolutional() ? image.pixels() : 1),
       image_(audit_picture(image)),
       output_(image_) {
   output_.channels *= audit_outputs(config.likelihood);
   codebook_.size = config.codebook;
   codebook_.dim = config.code_size;
+  if (config.condition == Condition::attributes)
+    deviation_.resize(static_cast<size_t>(config.attributes));
   if (config.prior == Prior::vamp) {
     pseudo_shape_ = {config.pseudo_inputs, image.channels, image.height, image.width};
   }
@@ -86,9 +89,10 @@ void AuditNet::read_mlp(const SafetensorsView& weights, const std::string& file_
   }
   classifier_ = reader.sequence("classifier", activation, false);
   read_likelihood(reader, file_name);
-  if (!decoder_.empty()) latent_dim_ = decoder_.front().in - classes_;
+  if (!decoder_.empty()) latent_dim_ = decoder_.front().in - told_;
   codebook_.read(reader, latent_dim_);
   read_pseudo_inputs(reader);
+  read_attributes(reader);
   reader.refuse_the_rest();
   check_chain(file_name);
 }
@@ -104,7 +108,7 @@ void AuditNet::read_convolutional(const SafetensorsView& weights, const std::str
         concat("linear ", config.latent_dim, " ", activation_name(config.code_activation)));
   }
   ImageSize seen = image;
-  seen.channels += classes_;
+  seen.channels += told_;
   if (config.classifier) {
     std::vector<std::string> guess = config.encoder;
     guess.push_back(concat("linear ", classes_));
@@ -117,7 +121,7 @@ void AuditNet::read_convolutional(const SafetensorsView& weights, const std::str
   latent_dim_ = latent.size.size();
   if (picture) codebook_.pixels = latent.size.pixels();
   LayerState decoded = latent;
-  decoded.size.channels += classes_;
+  decoded.size.channels += told_;
   encoder_ = audit_convolutional(reader, "encoder", encoder);
   if (picture && variational_) {
     latent_ = audit_picture(latent.size);
@@ -132,6 +136,7 @@ void AuditNet::read_convolutional(const SafetensorsView& weights, const std::str
   read_likelihood(reader, file_name);
   codebook_.read(reader, latent_dim_);
   read_pseudo_inputs(reader);
+  read_attributes(reader);
   reader.refuse_the_rest();
   check_chain(file_name);
 }
@@ -156,6 +161,13 @@ void AuditNet::read_pseudo_inputs(AuditReader& reader) {
   for (double& u : pseudo_inputs_) u = 1 / (1 + std::exp(-u));
 }
 
+void AuditNet::read_attributes(AuditReader& reader) {
+  if (deviation_.empty()) return;
+  const std::vector<int64_t> shape = {attributes()};
+  attribute_mean_ = reader.numbers("attributes.mean", shape);
+  deviation_ = reader.numbers("attributes.deviation", shape);
+}
+
 void AuditNet::check_chain(const std::string& file_name) const {
   if (decoder_.empty() || (encoder_.empty() && !variational_)) {
     throw_error(ErrorCode::data, file_name,
@@ -166,12 +178,12 @@ void AuditNet::check_chain(const std::string& file_name) const {
   for (const AuditLayer& layer : encoder_) chain.push_back(&layer);
   if (has_heads()) chain.push_back(&mean_);
   for (const AuditLayer& layer : decoder_) chain.push_back(&layer);
-  const int64_t in = chain.front()->in - label_values(), out = chain.back()->out;
+  const int64_t in = chain.front()->in - told_ * told_pixels_, out = chain.back()->out;
   bool fits = out == in || out == 2 * in;  // one output per value, or two
   for (size_t i = 1; i < chain.size(); ++i) {
     const bool at_latent = chain[i] == &decoder_.front();
     const int64_t values = chain[i - 1]->out / (at_latent && latent_ ? 2 : 1);
-    fits = fits && chain[i]->in == values + (at_latent ? classes_ : 0);
+    fits = fits && chain[i]->in == values + (at_latent ? told_ : 0);
   }
   if (has_heads()) fits = fits && logvar_.in == mean_.in && logvar_.out == mean_.out;
   for (const AuditLayer* layer : chain) fits = fits && layer->in > 0 && layer->out > 0;
@@ -201,28 +213,46 @@ AuditLabels AuditNet::classify(const AuditRows& images) const {
   return labels;
 }
 
-// Every row with its label, one-hot, behind it; every class `copies` times.
-AuditRows AuditNet::labelled(const AuditRows& rows, int64_t copies,
-                             const AuditLabels& labels) const {
-  if (classes_ == 0) return rows;
-  ELBO_CHECK(!labels.empty(), "a conditional model is audited without labels");
-  const int64_t size = static_cast<int64_t>(rows.size()) / static_cast<int64_t>(labels.size());
+// What the networks are told of one image: its label, one-hot, or its attributes as so many
+// standard deviations from the mean; nothing of one that never varied.
+AuditRows AuditNet::beside(int64_t image, const AuditConditions& told) const {
+  AuditRows values(static_cast<size_t>(told_), 0.0);
+  if (classes_ > 0) {
+    const int64_t label = told.labels[static_cast<size_t>(image)];
+    if (label < classes_) values[static_cast<size_t>(label)] = 1;
+    return values;
+  }
+  const double* row = told.attributes.data() + image * told_;
+  for (size_t a = 0; a < values.size(); ++a) {
+    if (deviation_[a] > 0) values[a] = (row[a] - attribute_mean_[a]) / deviation_[a];
+  }
+  return values;
+}
+
+// Every row with that behind it, every value `copies` times.
+AuditRows AuditNet::conditioned(const AuditRows& rows, int64_t copies,
+                                const AuditConditions& told) const {
+  if (told_ == 0) return rows;
+  const int64_t images =
+      classes_ > 0 ? std::ssize(told.labels) : std::ssize(told.attributes) / told_;
+  ELBO_CHECK(images > 0, "a conditional model is audited without ",
+             classes_ > 0 ? "labels" : "attributes");
+  const int64_t size = std::ssize(rows) / images;
   AuditRows result;
-  for (size_t i = 0; i < labels.size(); ++i) {
-    const auto begin = rows.begin() + static_cast<int64_t>(i) * size;
+  for (int64_t i = 0; i < images; ++i) {
+    const auto begin = rows.begin() + i * size;
     result.insert(result.end(), begin, begin + size);
-    for (int64_t k = 0; k < classes_; ++k) {
-      result.insert(result.end(), static_cast<size_t>(copies), labels[i] == k ? 1.0 : 0.0);
-    }
+    for (const double value : beside(i, told))
+      result.insert(result.end(), static_cast<size_t>(copies), value);
   }
   return result;
 }
 
-AuditPosterior AuditNet::encode(const AuditRows& images, const AuditLabels& labels) const {
-  // A conditional MLP takes pixels as they are in memory, as its labels are no picture's.
-  const bool channels_first = classes_ == 0 || planes_;
+AuditPosterior AuditNet::encode(const AuditRows& images, const AuditConditions& told) const {
+  // A conditional MLP takes pixels as they are in memory, as what it is told is no picture's.
+  const bool channels_first = told_ == 0 || planes_;
   const AuditRows seen = channels_first ? reordered(images, image_, true) : images;
-  return posterior_of(labelled(seen, label_pixels_, labels));
+  return posterior_of(conditioned(seen, told_pixels_, told));
 }
 
 // `seen` as files order it, channels first.
@@ -290,9 +320,9 @@ void AuditNet::draw_prior(std::mt19937_64& engine, double* z) const {
   }
 }
 
-AuditRows AuditNet::decode(const AuditRows& latents, const AuditLabels& labels) const {
+AuditRows AuditNet::decode(const AuditRows& latents, const AuditConditions& told) const {
   const AuditRows z = latent_ ? reordered(latents, *latent_, true) : latents;
-  return reordered(audit_run(decoder_, labelled(z, 1, labels)), output_, false);
+  return reordered(audit_run(decoder_, conditioned(z, 1, told)), output_, false);
 }
 
 }  // namespace elbo

@@ -12,6 +12,7 @@
 //           pseudo_inputs [K, channels, height, width], of a VampPrior
 //           log_variance [1] or running_variance [1], of a likelihood that has one
 //           codebook.*, of a model whose latents are codes
+//           attributes.mean, attributes.deviation [A], of a model that is told attributes
 //           Convolutional networks take their layers from the configuration (models/audit_layers.h).
 // Shapes    images [N, height * width * channels] in this order, latents [N, latent_dim], row-major
 // Work      every multiplication of the network, by loops; one thread (callers split images over threads)
@@ -19,10 +20,12 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <optional>
 #include <random>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "kernels/conv_geometry.h"
@@ -33,6 +36,18 @@
 namespace elbo {
 
 using AuditLabels = std::vector<uint8_t>;
+
+// What a conditional model is told of images: a label each, or attributes in the data's units.
+struct AuditConditions {
+  AuditLabels labels;
+  AuditRows attributes;
+
+  AuditConditions() = default;
+  AuditConditions(std::initializer_list<uint8_t> of_labels) : labels(of_labels) {}
+  AuditConditions(AuditLabels of_labels) : labels(std::move(of_labels)) {}
+  AuditConditions(AuditLabels of_labels, AuditRows rows)
+      : labels(std::move(of_labels)), attributes(std::move(rows)) {}
+};
 
 struct AuditPosterior {
   AuditRows mean;
@@ -57,10 +72,11 @@ class AuditNet {
   int64_t latent_dim() const { return latent_dim_; }
   const AuditCodebook& codebook() const { return codebook_; }
 
-  // 0: the model is not conditional. Otherwise images and latents come with a label each, below it.
+  // Above 0: images and latents come with a label each, below it, or with so many attributes each.
   int64_t classes() const { return classes_; }
+  int64_t attributes() const { return std::ssize(deviation_); }
 
-  AuditPosterior encode(const AuditRows& images, const AuditLabels& labels = {}) const;
+  AuditPosterior encode(const AuditRows& images, const AuditConditions& told = {}) const;
   // The likeliest labels by q(y | x), of a network that has one.
   bool classifies() const { return !classifier_.empty(); }
   AuditLabels classify(const AuditRows& images) const;
@@ -72,7 +88,7 @@ class AuditNet {
   void draw_prior(std::mt19937_64& engine, double* z) const;
   bool has_learned_prior() const { return !prior_.mean.empty(); }
   // What the likelihood takes (models/audit_likelihood.h): [N, image_size * outputs].
-  AuditRows decode(const AuditRows& latents, const AuditLabels& labels = {}) const;
+  AuditRows decode(const AuditRows& latents, const AuditConditions& told = {}) const;
 
  private:
   void read_mlp(const SafetensorsView& weights, const std::string& file_name,
@@ -85,15 +101,18 @@ class AuditNet {
 
   void read_pseudo_inputs(AuditReader& reader);
   AuditPosterior posterior_of(const AuditRows& seen) const;
-  AuditRows labelled(const AuditRows& rows, int64_t copies, const AuditLabels& labels) const;
   AuditPosterior picture_posterior(const AuditRows& statistics) const;
   bool has_heads() const { return variational_ && !latent_; }
-  int64_t label_values() const { return classes_ * label_pixels_; }
+  void read_attributes(AuditReader& reader);
+  AuditRows beside(int64_t image, const AuditConditions& told) const;
+  AuditRows conditioned(const AuditRows& rows, int64_t copies, const AuditConditions& told) const;
 
   bool variational_ = false;
-  bool planes_ = false;  // labels stand beside the channels of a picture
+  bool planes_ = false;  // what it is told stands beside the channels of a picture
   int64_t classes_ = 0;
-  int64_t label_pixels_ = 1;  // how often a label stands in what the encoder sees
+  int64_t told_ = 0;         // values of a label or of all attributes
+  int64_t told_pixels_ = 1;  // how often they stand in what the encoder sees
+  AuditRows attribute_mean_, deviation_;
   int64_t latent_dim_ = 0;
   std::optional<AuditPicture> latent_;  // where a VAE's latent is one, in memory's order
   std::optional<double> log_variance_;

@@ -45,16 +45,18 @@ void check_config(const ModelConfig& config) {
     throw_error(ErrorCode::usage, "model.latent_dim is ", config.latent_dim,
                 "; expected at least 1");
   }
-  if (config.conditional() && config.classes < 1) {
-    throw_error(ErrorCode::usage, "model.classes is ", config.classes,
-                "; expected the number of labels of a conditional model");
+  if (config.conditional() && config.condition_values() < 1) {
+    const bool label = config.condition == Condition::label;
+    throw_error(ErrorCode::usage, "model.", label ? "classes" : "attributes", " is ",
+                config.condition_values(), "; expected the number of ",
+                label ? "labels" : "attributes", " of a conditional model");
   }
   if (config.conditional() && config.latent_channels > 0) {
-    throw_error(ErrorCode::usage,
-                "model.condition is \"label\" and the latent is a picture; labels go with latents "
-                "that are vectors: set model.latent_channels to 0");
+    throw_error(ErrorCode::usage, "model.condition is \"", condition_name(config.condition),
+                "\" and the latent is a picture; conditions go with latents that are vectors: set "
+                "model.latent_channels to 0");
   }
-  if (config.classifier && !config.conditional()) {
+  if (config.classifier && config.condition != Condition::label) {
     throw_error(ErrorCode::usage,
                 "model.classifier guesses the label that a conditional model is told; add "
                 "--condition label");
@@ -88,11 +90,11 @@ Layers layers_of(const ModelConfig& config) {
   return layers;
 }
 
-// An MLP's labels follow its pixels; a picture of several channels has one-hot planes more.
+// What an MLP is told follows its pixels; a convolutional encoder has planes more.
 ImageSize encoder_input(const ModelConfig& config, const ImageSize& image) {
   if (!config.conditional()) return image;
-  if (!config.convolutional()) return {1, 1, image.size() + config.classes};
-  return {image.height, image.width, image.channels + config.classes};
+  if (!config.convolutional()) return {1, 1, image.size() + config.condition_values()};
+  return {image.height, image.width, image.channels + config.condition_values()};
 }
 
 // Values of a code. `latent` is the network's: the configuration may leave its size open.
@@ -136,7 +138,7 @@ Autoencoder::Autoencoder(ParamStore& params, const ModelConfig& config, const Im
     codebook_ = add_codebook(params, "codebook", config.codebook, code_size_of(config, latent));
   }
   LayerState decoded = latent;
-  if (conditional()) decoded.size.channels += config.classes;
+  decoded.size.channels += config.condition_values();
   const ImageSize picture = last_picture(plans, image);
   encoder_ = std::make_unique<Network>(params, std::move(plans), "encoder", config.init,
                                        classic ? Names{"fc1"} : Names{});
@@ -164,6 +166,10 @@ Autoencoder::Autoencoder(ParamStore& params, const ModelConfig& config, const Im
     pseudo_inputs_ =
         params.add("pseudo_inputs", {count, image.size()}, {InitKind::normal, 1.0f}, file);
   }
+  if (knows_attributes()) {
+    attribute_mean_ = params.buffers().add("attributes.mean", {config.attributes}, 0);
+    attribute_deviation_ = params.buffers().add("attributes.deviation", {config.attributes}, 1);
+  }
   block_label_ = heads_.label + "|" + decoder_->weights(0).label;
 }
 
@@ -184,22 +190,48 @@ Tensor Autoencoder::heads(Tape& tape, const Tensor& features) const {
   return linear(tape, *params_, features, heads_.weight, &heads_.bias, Activation::identity);
 }
 
-Tensor Autoencoder::with_label(Tape& tape, const Tensor& x, const Tensor& label) const {
-  if (!conditional()) return x;
-  ELBO_CHECK(label.shape.rank() == 1,
-             "the model is conditional: it needs the label of every image");
-  return append_label(tape, x, label, config_.classes);
+void Autoencoder::set_attribute_scale(const AttributeScale& scale) {
+  ELBO_CHECK(knows_attributes(), "set_attribute_scale: the model is told no attributes");
+  params_->buffers().set(attribute_mean_, scale.mean);
+  params_->buffers().set(attribute_deviation_, scale.deviation);
 }
 
-Tensor Autoencoder::features(Tape& tape, const Tensor& x, const Tensor& label) const {
+AttributeScale Autoencoder::attribute_scale() const {
+  ELBO_CHECK(knows_attributes() && params_->dtype() == DType::f32,
+             "attribute_scale: the model is told no attributes, or is no f32");
+  const auto read = [&](BufferStore::Id id) {
+    std::vector<float> values(static_cast<size_t>(config_.attributes));
+    params_->context().download(values.data(), params_->buffers().value(id).data,
+                                values.size() * sizeof(float));
+    return std::vector<double>(values.begin(), values.end());
+  };
+  return {read(attribute_mean_), read(attribute_deviation_)};
+}
+
+Tensor Autoencoder::with_condition(Tape& tape, const Tensor& x, const Tensor& told) const {
+  if (!conditional()) return x;
+  if (knows_labels()) {
+    ELBO_CHECK(told.shape.rank() == 1,
+               "the model is conditional: it needs the label of every image");
+    return append_label(tape, x, told, config_.classes);
+  }
+  ELBO_CHECK(told.shape.rank() == 2 && told.shape[1] == config_.attributes,
+             "the model is conditional: it needs ", config_.attributes,
+             " attributes of every image, found ", told.shape.to_string());
+  const BufferStore& buffers = params_->buffers();
+  return append_attributes(tape, x, told, buffers.value(attribute_mean_),
+                           buffers.value(attribute_deviation_));
+}
+
+Tensor Autoencoder::features(Tape& tape, const Tensor& x, const Tensor& told) const {
   // Planes stand beside a picture's channels, and beside all values of what an MLP sees.
   const bool planes = conditional() && config_.convolutional();
-  const Tensor seen = with_label(tape, planes ? view_as(tape, x, {image_, false}) : x, label);
+  const Tensor seen = with_condition(tape, planes ? view_as(tape, x, {image_, false}) : x, told);
   return view_as(tape, encoder_->run(tape, seen), {features_.size, true});
 }
 
-Tensor Autoencoder::encode_freely(Tape& tape, const Tensor& x, const Tensor& label) const {
-  const Tensor encoded = features(tape, x, label);
+Tensor Autoencoder::encode_freely(Tape& tape, const Tensor& x, const Tensor& told) const {
+  const Tensor encoded = features(tape, x, told);
   return variational() ? heads(tape, encoded) : encoded;
 }
 
@@ -214,8 +246,8 @@ QuantisedCode Autoencoder::quantise(Tape& tape, const Tensor& latent,
   return elbo::quantise(tape, *params_, latent, codebook_, learning);
 }
 
-Tensor Autoencoder::encode(Tape& tape, const Tensor& x, const Tensor& label) const {
-  const Tensor latent = encode_freely(tape, x, label);
+Tensor Autoencoder::encode(Tape& tape, const Tensor& x, const Tensor& told) const {
+  const Tensor latent = encode_freely(tape, x, told);
   return quantised() ? quantise(tape, latent).q : latent;
 }
 
@@ -223,9 +255,9 @@ Autoencoder::MovingCode Autoencoder::encode_moving(Tape& tape, const Tensor& x,
                                                    const NoiseSource& tangent) const {
   ELBO_CHECK(!variational(), "encode_moving: a posterior has no single code");
   if (conditional()) {
-    throw_error(ErrorCode::usage,
-                "a contractive penalty does not go with model.condition \"label\"; set one of them "
-                "to 0 or none");
+    throw_error(
+        ErrorCode::usage,
+        "a contractive penalty does not go with model.condition; set one of them to 0 or none");
   }
   if (encoder_->size() == 1 && encoder_->is_plain_linear(0)) {
     const Tensor code = encode(tape, x);
@@ -251,12 +283,12 @@ Tensor Autoencoder::log_prior(Tape& tape, const Tensor& z) const {
 }
 
 LatentBlock Autoencoder::sample(Tape& tape, const Tensor& x, const NoiseSource& noise,
-                                const RowWeight& kl_weight, const Tensor& label) const {
-  const Tensor encoded = features(tape, x, label);
+                                const RowWeight& kl_weight, const Tensor& told) const {
+  const Tensor encoded = features(tape, x, told);
   if (conditional() || !decoder_->is_plain_linear(0)) {
     LatentBlock block;
     block.latent = reparam_kl(tape, heads(tape, encoded), noise, kl_weight);
-    block.y = decoder_->run(tape, with_label(tape, block.latent.z, label), 0, 1);
+    block.y = decoder_->run(tape, with_condition(tape, block.latent.z, told), 0, 1);
     return block;
   }
   const LayerWeights& first = decoder_->weights(0);
@@ -266,14 +298,14 @@ LatentBlock Autoencoder::sample(Tape& tape, const Tensor& x, const NoiseSource& 
       {first.label.c_str(), first.weight, first.bias, decoder_->plan(0).spec.activation});
 }
 
-Tensor Autoencoder::decode(Tape& tape, const Tensor& z, const Tensor& label) const {
-  return view_as(tape, decoder_->run(tape, with_label(tape, z, label)),
+Tensor Autoencoder::decode(Tape& tape, const Tensor& z, const Tensor& told) const {
+  return view_as(tape, decoder_->run(tape, with_condition(tape, z, told)),
                  {likelihood_->output(), true});
 }
 
 Tensor Autoencoder::decode_nll(Tape& tape, const Tensor& from, size_t first, const Tensor& target,
-                               const RowWeight& weight, const Tensor& label) const {
-  const Tensor hidden = first == 0 ? with_label(tape, from, label) : from;
+                               const RowWeight& weight, const Tensor& told) const {
+  const Tensor hidden = first == 0 ? with_condition(tape, from, told) : from;
   const size_t last = decoder_->size() - 1;
   const LayerSpec& spec = decoder_->plan(last).spec;
   const bool is_conv = spec.kind == LayerKind::conv || spec.kind == LayerKind::conv_transpose;

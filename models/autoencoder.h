@@ -6,6 +6,7 @@
 //                      fc_mu, fc_logvar, decoder.0, decoder.2, ...
 // A plain autoencoder has encoder.* up to and including the code, and no fc_mu, fc_logvar. One
 // whose latents are made of codes has the buffers codebook.* of engine/ops/quantise_op.h besides.
+// One that is told attributes has the buffers attributes.mean and attributes.deviation.
 // A VampPrior has pseudo_inputs. A classifier has classifier.0, classifier.2, ...: layers like the encoder's, and one more to the
 // classes.
 #pragma once
@@ -24,6 +25,11 @@
 #include "models/network.h"
 
 namespace elbo {
+
+// What attributes are standardised by; a deviation of 0 leaves an attribute out.
+struct AttributeScale {
+  std::vector<double> mean, deviation;
+};
 
 class Autoencoder {
  public:
@@ -46,9 +52,16 @@ class Autoencoder {
     return heads_;
   }  // of mu and logvar; no weight if there are none
 
-  // Encoder and decoder are told a label, int32 [B]: the encoder as one-hot planes beside the image's
-  // channels (an MLP: as values beside the pixels'), the decoder as values beside the latent's.
+  // Encoder and decoder are told a label, int32 [B], or attributes, f32 [B, attributes] in the
+  // data's units: the encoder as planes beside the image's channels, one-hot or standardised (an MLP: as
+  // values beside the pixels'), the decoder as values beside the latent's.
   bool conditional() const { return config_.conditional(); }
+  bool knows_labels() const { return config_.condition == Condition::label; }
+  bool knows_attributes() const { return config_.condition == Condition::attributes; }
+
+  // Of a model that is told attributes. To be set before the first step, and loaded with weights.
+  void set_attribute_scale(const AttributeScale& scale);
+  AttributeScale attribute_scale() const;
 
   // Whether there is a classifier, and its logits of x [B, image_size]: [B, classes].
   bool classifies() const { return classifier_ != nullptr; }
@@ -60,15 +73,15 @@ class Autoencoder {
   const Codebook& codebook() const { return codebook_; }
   int64_t codes_per_image() const { return config_.latent_dim / codebook_.dim; }
 
-  // `label` in what follows is that of a conditional model, and no tensor for others. Latents may be
-  // several in a row for each label.
+  // `told` in what follows are the labels or attributes of a conditional model, and no tensor for
+  // others. Latents may be several in a row for each.
 
   // x [B, image_size] -> [mu | logvar] [B, 2 latent], or the code [B, latent] of a plain
   // autoencoder. With a codebook it is what the codes nearest to it make; encode_freely() is what
   // they are nearest to.
-  Tensor encode(Tape& tape, const Tensor& x, const Tensor& label = {}) const;
+  Tensor encode(Tape& tape, const Tensor& x, const Tensor& told = {}) const;
 
-  Tensor encode_freely(Tape& tape, const Tensor& x, const Tensor& label = {}) const;
+  Tensor encode_freely(Tape& tape, const Tensor& x, const Tensor& told = {}) const;
   // Latents [B, latent] of a model with a codebook by their nearest codes.
   QuantisedCode quantise(Tape& tape, const Tensor& latent,
                          const CodebookLearning* learning = nullptr) const;
@@ -90,22 +103,22 @@ class Autoencoder {
 
   // x -> a sample of the posterior, its KL, and y, what the decoder's first layer makes of the sample.
   LatentBlock sample(Tape& tape, const Tensor& x, const NoiseSource& noise,
-                     const RowWeight& kl_weight, const Tensor& label = {}) const;
+                     const RowWeight& kl_weight, const Tensor& told = {}) const;
 
   // z [B, latent] -> what the likelihood takes: logits, means, ... [B, output_size].
-  Tensor decode(Tape& tape, const Tensor& z, const Tensor& label = {}) const;
+  Tensor decode(Tape& tape, const Tensor& z, const Tensor& told = {}) const;
 
   // The decoder from its layer number `first` on, then -log p(target | z) in nats per image as
-  // likelihood_layer() returns it. The label matters where the decoder begins, with first = 0.
+  // likelihood_layer() returns it. `told` matters where the decoder begins, with first = 0.
   Tensor decode_nll(Tape& tape, const Tensor& from, size_t first, const Tensor& target,
-                    const RowWeight& weight, const Tensor& label = {}) const;
+                    const RowWeight& weight, const Tensor& told = {}) const;
 
   // The latent to decode without noise: the posterior mean, or the code itself.
   Tensor latent_mean(Tape& tape, const Tensor& encoded) const;
 
  private:
-  Tensor features(Tape& tape, const Tensor& x, const Tensor& label) const;
-  Tensor with_label(Tape& tape, const Tensor& x, const Tensor& label) const;
+  Tensor features(Tape& tape, const Tensor& x, const Tensor& told) const;
+  Tensor with_condition(Tape& tape, const Tensor& x, const Tensor& told) const;
   Tensor heads(Tape& tape, const Tensor& features) const;
   Tensor split_statistics(Tape& tape, const Tensor& picture) const;
   bool latent_is_picture() const { return config_.latent_channels > 0; }
@@ -120,6 +133,7 @@ class Autoencoder {
   LayerWeights heads_;   // variational: mu and logvar
   Codebook codebook_;
   ParamStore::Id pseudo_inputs_ = -1;
+  BufferStore::Id attribute_mean_ = -1, attribute_deviation_ = -1;
   std::string block_label_;  // of the heads and the decoder's first layer as one op
 };
 

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/condition.h"
 #include "engine/initialiser.h"
 #include "kernels/activation.h"
 #include "kernels/gather.h"
@@ -17,9 +18,6 @@
 namespace elbo {
 
 enum class ModelKind : int { mlp_vae, mlp_ae, conv_vae, conv_ae };
-
-// What encoder and decoder are told beside the image and the latent.
-enum class Condition : int { none, label };
 
 // p(z). vamp: a mixture of posteriors of pseudo-inputs that are learned, Tomczak & Welling 2017,
 // arXiv:1705.07120.
@@ -55,12 +53,19 @@ struct ModelConfig {
   float codebook_restart = 0.05f;
 
   Condition condition = Condition::none;
-  int64_t classes = 0;  // labels 0 to below; 0: as many as the data has
+  int64_t classes = 0;     // labels 0 to below; 0: as many as the data has
+  int64_t attributes = 0;  // how many; 0: as many as the data has, or as data.attributes names
   // Beside a conditional model a network that guesses the label, q(y | x): images may then hide
   // theirs.
   bool classifier = false;
 
   bool conditional() const { return condition != Condition::none; }
+  // That stand beside a vector or a pixel.
+  int64_t condition_values() const {
+    return condition == Condition::label        ? classes
+           : condition == Condition::attributes ? attributes
+                                                : 0;
+  }
   bool quantised() const { return codebook > 0; }
   bool variational() const { return kind == ModelKind::mlp_vae || kind == ModelKind::conv_vae; }
   bool convolutional() const { return kind == ModelKind::conv_vae || kind == ModelKind::conv_ae; }
@@ -75,13 +80,14 @@ struct PixelSize {
 
 struct DataConfig {
   DataKind kind = DataKind::images;
-  std::string path;                    // of an image set, see engine/io/open_images.h
-  PixelSize image_size;                // that image files are brought to
-  int64_t channels = 0;                // 1 or 3 of image files; 0: as most have
-  std::string cache;                   // directory; empty: the user's own; "off": none
-  double test_fraction = 0.1;          // held out where a set has no test images
-  Binarise binarise = Binarise::none;  // grey, threshold or dynamic
-  int64_t leave_out = -1;              // training: no images with this label; -1: all
+  std::string path;                     // of an image set, see engine/io/open_images.h
+  PixelSize image_size;                 // that image files are brought to
+  int64_t channels = 0;                 // 1 or 3 of image files; 0: as most have
+  std::string cache;                    // directory; empty: the user's own; "off": none
+  double test_fraction = 0.1;           // held out where a set has no test images
+  std::vector<std::string> attributes;  // those of the set that are used; empty: all
+  Binarise binarise = Binarise::none;   // grey, threshold or dynamic
+  int64_t leave_out = -1;               // training: no images with this label; -1: all
   // Training: labels are known of so many images, or if at most 1 of this share; 0: of all.
   double labelled = 0;
   bool flip = false;          // training: mirror half of the images

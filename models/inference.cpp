@@ -38,20 +38,44 @@ Inference::Inference(Context& context, const Autoencoder& model)
   tape_.set_recording(false);
 }
 
+Conditions Conditions::of_attributes(std::vector<float> rows) {
+  Conditions conditions;
+  conditions.attributes = std::move(rows);
+  return conditions;
+}
+
+// The labels or attributes of all rows on the device; nothing for a model that is told none.
+DeviceBlock Inference::upload_conditions(const Conditions& conditions, int64_t rows,
+                                         uint64_t kind) const {
+  const auto upload = [&](const auto& values) {
+    DeviceBlock block(context_, values.size() * sizeof(values[0]), Role::buffers);
+    context_.upload(block.data(), values.data(), block.bytes());
+    return block;
+  };
+  if (kind == kClassify || !model_.conditional()) return {};
+  if (model_.knows_labels()) return upload(checked_labels(conditions.labels, rows));
+  const bool own = kind == kEncode && !conditions.empty();
+  return upload(own ? own_attributes(conditions, rows) : told_attributes(conditions, rows));
+}
+
+// Rows [first, first + batch) of them.
+Tensor Inference::told_rows(const DeviceBlock& told, int64_t first, int64_t batch) const {
+  if (told.bytes() == 0) return {};
+  if (model_.knows_labels())
+    return external_tensor(told.as<int32_t>() + first, Shape{batch}, context_.device());
+  const int64_t count = model_.config().attributes;
+  return external_tensor(told.as<float>() + first * count, Shape{batch, count}, context_.device());
+}
+
 template <class Body>
 std::vector<float> Inference::in_batches(const std::vector<float>& input, int64_t in_size,
-                                         int64_t out_size, uint64_t kind, const Labels& labels,
-                                         Body body) {
+                                         int64_t out_size, uint64_t kind,
+                                         const Conditions& conditions, Body body) {
   ELBO_CHECK(input.size() % static_cast<size_t>(in_size) == 0, "an array of ", input.size(),
              " values does not divide into rows of ", in_size);
   const int64_t rows = static_cast<int64_t>(input.size()) / in_size;
-  const bool told = model_.conditional() && kind != kClassify;
-  const std::vector<int32_t> told_labels =
-      told ? checked_labels(labels, rows) : std::vector<int32_t>{};
+  const DeviceBlock conditions_block = upload_conditions(conditions, rows, kind);
   std::vector<float> output(static_cast<size_t>(rows * out_size));
-  DeviceBlock label_staging(
-      context_, told ? static_cast<size_t>(std::min(rows, kBatch)) * sizeof(int32_t) : 0,
-      Role::buffers);
   DeviceBlock staging(context_,
                       static_cast<size_t>(std::min(rows, kBatch) * in_size) * sizeof(float),
                       Role::buffers);
@@ -59,17 +83,12 @@ std::vector<float> Inference::in_batches(const std::vector<float>& input, int64_
     const int64_t batch = std::min(kBatch, rows - first);
     context_.upload(staging.data(), input.data() + first * in_size,
                     static_cast<size_t>(batch * in_size) * sizeof(float));
-    Tensor label;
-    if (told) {
-      context_.upload(label_staging.data(), told_labels.data() + first,
-                      static_cast<size_t>(batch) * sizeof(int32_t));
-      label = external_tensor(label_staging.as<int32_t>(), Shape{batch}, context_.device());
-    }
+    const Tensor told = told_rows(conditions_block, first, batch);
     Tensor result;
     tape_.run(signature(batch, kind), [&](Tape& tape) {
       const Tensor x =
           external_tensor(staging.as<float>(), Shape{batch, in_size}, context_.device());
-      result = body(tape, x, label);
+      result = body(tape, x, told);
       tape.keep(result);
     });
     context_.download(output.data() + first * out_size, result.data, result.bytes());
@@ -87,8 +106,40 @@ void Inference::set_label(uint8_t label) {
   checked_labels({label}, 1);
 }
 
+void Inference::set_attributes(const AttributeValues& values) {
+  ELBO_CHECK(model_.knows_attributes() && std::ssize(values) == model_.config().attributes,
+             "set_attributes: ", values.size(), " values for a model of ",
+             model_.config().attributes, " attributes");
+  attributes_ = values;
+  const std::vector<double> mean = model_.attribute_scale().mean;
+  mean_attributes_.assign(mean.begin(), mean.end());
+}
+
+std::vector<float> Inference::own_attributes(const Conditions& conditions, int64_t rows) const {
+  const int64_t count = model_.config().attributes;
+  ELBO_CHECK(std::ssize(conditions.attributes) == rows * count, rows, " rows have ",
+             conditions.attributes.size(), " numbers as their ", count, " attributes");
+  return conditions.attributes;
+}
+
+std::vector<float> Inference::told_attributes(const Conditions& conditions, int64_t rows) const {
+  const int64_t count = model_.config().attributes;
+  if (conditions.empty() && !attributes_ && rows > 0) {
+    throw_error(ErrorCode::usage,
+                "the model is conditional: --attributes is missing, expected values of the ", count,
+                " that it was trained with, like NAME=0.5 (data.attributes of its configuration)");
+  }
+  std::vector<float> told;
+  if (!conditions.empty()) told = own_attributes(conditions, rows);
+  for (int64_t row = 0; conditions.empty() && row < rows; ++row)
+    told.insert(told.end(), mean_attributes_.begin(), mean_attributes_.end());
+  for (size_t i = 0; attributes_ && i < told.size(); ++i)
+    told[i] = (*attributes_)[i % static_cast<size_t>(count)].value_or(told[i]);
+  return told;
+}
+
 std::vector<int32_t> Inference::checked_labels(const Labels& labels, int64_t rows) const {
-  if (!model_.conditional()) return {};
+  if (!model_.knows_labels()) return {};
   const int64_t last = model_.config().classes - 1;
   if (labels.empty() && label_) {
     return std::vector<int32_t>(static_cast<size_t>(rows), static_cast<int32_t>(*label_));
@@ -106,9 +157,18 @@ std::vector<int32_t> Inference::checked_labels(const Labels& labels, int64_t row
   return {labels.begin(), labels.end()};
 }
 
-Inference::Labels Inference::labels(const ImageData& data, int64_t first, int64_t n) const {
+Conditions Inference::conditions(const ImageData& data, int64_t first, int64_t n) const {
+  if (!model_.conditional()) return {};
+  if (model_.knows_attributes()) {
+    const int64_t found = std::ssize(data.attribute_names());
+    if (found == 0 && attributes_) return {};
+    if (found != model_.config().attributes) {
+      throw_error(ErrorCode::data, "the images have ", found,
+                  " attributes, and the model was trained with ", model_.config().attributes);
+    }
+    return Conditions::of_attributes(data.attributes(first, n));
+  }
   Labels labels;
-  if (!model_.conditional()) return labels;
   if (data.classes() == 0 && label_) return labels;
   if (data.classes() == 0) {
     throw_error(ErrorCode::data, "the images have no labels, which a conditional model wants");
@@ -117,13 +177,14 @@ Inference::Labels Inference::labels(const ImageData& data, int64_t first, int64_
   return labels;
 }
 
-Inference::Posterior Inference::encode(const std::vector<float>& images, const Labels& labels) {
+Inference::Posterior Inference::encode(const std::vector<float>& images,
+                                       const Conditions& conditions) {
   const int64_t latent = model_.latent_dim();
   const int64_t width = model_.variational() ? 2 * latent : latent;
   const std::vector<float> encoded =
-      in_batches(images, model_.image_size(), width, kEncode, labels,
-                 [&](Tape& tape, const Tensor& x, const Tensor& label) {
-                   return model_.encode(tape, x, label);
+      in_batches(images, model_.image_size(), width, kEncode, conditions,
+                 [&](Tape& tape, const Tensor& x, const Tensor& told) {
+                   return model_.encode(tape, x, told);
                  });
   return model_.variational() ? as_posterior(encoded) : Posterior{encoded, {}};
 }
@@ -162,11 +223,12 @@ Inference::Posterior Inference::prior_components() {
   return as_posterior(host);
 }
 
-std::vector<float> Inference::decode(const std::vector<float>& latents, const Labels& labels) {
+std::vector<float> Inference::decode(const std::vector<float>& latents,
+                                     const Conditions& conditions) {
   std::vector<float> output = in_batches(
-      latents, model_.latent_dim(), model_.output_size(), kDecode, label_ ? Labels{} : labels,
-      [&](Tape& tape, const Tensor& z, const Tensor& label) {
-        return model_.decode(tape, model_.quantised() ? model_.quantise(tape, z).q : z, label);
+      latents, model_.latent_dim(), model_.output_size(), kDecode,
+      label_ ? Conditions{} : conditions, [&](Tape& tape, const Tensor& z, const Tensor& told) {
+        return model_.decode(tape, model_.quantised() ? model_.quantise(tape, z).q : z, told);
       });
   return pixel_seed_ ? drawn_pictures(model_, output, *pixel_seed_)
                      : output_to_pictures(model_.config(), model_.image(), std::move(output));
@@ -257,7 +319,7 @@ double classification_accuracy(Inference& inference, const ImageData& data, Bina
   for (int64_t first = 0; first < data.count(); first += kBatch) {
     const int64_t n = std::min(kBatch, data.count() - first);
     const auto found = inference.classify(inference.inputs(data, first, n, binarise, seed));
-    const auto known = inference.labels(data, first, n);
+    const auto known = inference.conditions(data, first, n).labels;
     for (int64_t i = 0; i < n; ++i) right += found[i] == known[i];
   }
   return static_cast<double>(right) / static_cast<double>(data.count());
@@ -265,10 +327,20 @@ double classification_accuracy(Inference& inference, const ImageData& data, Bina
 
 Inference::Labels labels_in_turn(const Autoencoder& model, int64_t n) {
   Inference::Labels labels;
-  if (!model.conditional()) return labels;
+  if (!model.knows_labels()) return labels;
   for (int64_t i = 0; i < n; ++i)
     labels.push_back(static_cast<uint8_t>(i % model.config().classes));
   return labels;
+}
+
+Conditions conditions_in_turn(const Inference& inference, const ImageData& data, int64_t n) {
+  if (!inference.model().knows_attributes()) return labels_in_turn(inference.model(), n);
+  const int64_t known = std::min(n, data.count());
+  std::vector<float> rows = inference.conditions(data, 0, known).attributes;
+  const int64_t count = inference.model().config().attributes;
+  for (int64_t i = known * count; i < n * count; ++i)
+    rows.push_back(rows[static_cast<size_t>(i - known * count)]);
+  return Conditions::of_attributes(std::move(rows));
 }
 
 }  // namespace elbo

@@ -38,7 +38,7 @@ void check_classifier(const ObjectiveConfig& c, const ModelConfig& model) {
 
 void check_contractive(const ModelConfig& model) {
   if (model.conditional()) {
-    refuse("contractive", "is for encoders that are told no label; leave out --condition");
+    refuse("contractive", "is for encoders that see images alone; leave out --condition");
   }
   const auto check_slope = [](Activation activation) {
     if (!needs_pre_activation(activation)) return;
@@ -203,13 +203,13 @@ ObjectiveTerms elbo_objective(Tape& tape, const Autoencoder& model, const ImageB
     terms.has_kl = true;
     terms.nll = model.decode_nll(tape, z, 0, images.target, {});
   } else if (model.variational()) {
-    const LatentBlock block = model.sample(tape, images.input, noise, kl_weight, images.label);
+    const LatentBlock block = model.sample(tape, images.input, noise, kl_weight, images.condition);
     terms.kl = block.latent.kl;
     terms.has_kl = true;
     terms.nll = model.decode_nll(tape, block.y, 1, images.target, recon_weight);
   } else {
-    const Tensor code = model.encode(tape, images.input, images.label);
-    terms.nll = model.decode_nll(tape, code, 0, images.target, recon_weight, images.label);
+    const Tensor code = model.encode(tape, images.input, images.condition);
+    terms.nll = model.decode_nll(tape, code, 0, images.target, recon_weight, images.condition);
   }
   return terms;
 }

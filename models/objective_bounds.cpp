@@ -59,7 +59,7 @@ class Composer {
   }
 
   void reconstruct(const Tensor& z) {
-    terms_.nll = model_.decode_nll(tape_, z, 0, images_.target, recon_weight_, images_.label);
+    terms_.nll = model_.decode_nll(tape_, z, 0, images_.target, recon_weight_, images_.condition);
     add_term(terms_.nll, recon_weight_);
   }
 
@@ -79,7 +79,7 @@ class Composer {
       code = moving.code;
       add_mean(moving.jacobian_norm, config_.contractive);
     } else {
-      code = model_.encode(tape_, images_.input, images_.label);
+      code = model_.encode(tape_, images_.input, images_.condition);
     }
     reconstruct(code);
     if (config_.l1 > 0) add_mean(l1_rows(tape_, code), config_.l1);
@@ -94,7 +94,7 @@ class Composer {
   void nearest_codes() {
     const ModelConfig& model = model_.config();
     const CodebookLearning learning{model.codebook_decay, model.codebook_restart, input_.noise};
-    const Tensor latent = model_.encode_freely(tape_, images_.input, images_.label);
+    const Tensor latent = model_.encode_freely(tape_, images_.input, images_.condition);
     const QuantisedCode code = model_.quantise(tape_, latent, &learning);
     reconstruct(code.q);
     add_mean(code.squares, config_.commitment);
@@ -102,7 +102,7 @@ class Composer {
   }
 
   void evidence_bound() {
-    const Tensor stats = model_.encode(tape_, images_.input, images_.label);
+    const Tensor stats = model_.encode(tape_, images_.input, images_.condition);
     if (model_.has_learned_prior()) return learned_prior(stats);
     const bool plain_kl = config_.free_bits == 0 && config_.capacity_weight == 0;
     const LatentSample latent = sample(stats, plain_kl ? kl_weight_ : RowWeight{});
@@ -131,7 +131,7 @@ class Composer {
   // E[log q(z|x) - log q(z)] + beta E[log q(z) - sum_d log q(z_d)] + E[sum_d log q(z_d) - log p(z)],
   // the first and last weighted too. Chen et al. 2018, arXiv:1802.04942, equation 2.
   void total_correlation() {
-    const Tensor stats = model_.encode(tape_, images_.input, images_.label);
+    const Tensor stats = model_.encode(tape_, images_.input, images_.condition);
     const LatentSample latent = sample(stats, {});
     const Tensor& z = latent.z;
     const PairWeights weights = PairWeights::stratified(batch_, input_.samples);
@@ -157,12 +157,12 @@ class Composer {
     const int64_t draws = config_.samples, rows = batch_ * draws;
     const bool doubly = config_.bound == Bound::dreg;
     const Tensor stats =
-        repeat_rows(tape_, model_.encode(tape_, images_.input, images_.label), draws);
+        repeat_rows(tape_, model_.encode(tape_, images_.input, images_.condition), draws);
     const LatentSample latent = sample(stats, {});
     const Tensor w = tape_.new_buffer({rows}, stats.dtype);
     const Tensor z = doubly ? scale_grad_rows(tape_, latent.z, w) : latent.z;
     const Tensor target = repeat_rows(tape_, images_.target, draws);
-    const Tensor output = model_.decode(tape_, z, images_.label);
+    const Tensor output = model_.decode(tape_, z, images_.condition);
     const Tensor nll = model_.likelihood().nll(tape_, output, target, {});
     const Tensor ratio =
         add(tape_, model_.log_prior(tape_, z),

@@ -18,7 +18,7 @@ ObjectiveTerms label_objective(Tape& tape, const Autoencoder& model, const Image
   const int64_t batch = images.target.shape[0], classes = model.config().classes;
   const Tensor logits = model.classify(tape, images.input);
   const HiddenLabels hidden =
-      hidden_labels(tape, logits, images.label, input.weights.recon, input.weights.kl);
+      hidden_labels(tape, logits, images.condition, input.weights.recon, input.weights.kl);
   const LabelRows rows = label_rows(tape, hidden);
   const RowWeight recon_weight = batch_mean_weight(rows.recon, batch);
   const RowWeight kl_weight = batch_mean_weight(rows.kl, batch);

@@ -63,10 +63,9 @@ Trainer::Trainer(Context& context, const RunConfig& config, const ImageData& tra
   }
   if (config.precision == Precision::bf16 && config.model.conditional() &&
       config.model.variational()) {
-    throw_error(
-        ErrorCode::usage,
-        "--precision bf16 does not go with a variational model of model.condition \"label\"; "
-        "use fp32 or tf32");
+    throw_error(ErrorCode::usage,
+                "--precision bf16 does not go with a variational model of model.condition \"",
+                condition_name(config.model.condition), "\"; use fp32 or tf32");
   }
   if (train.labelled() < train.count() && !config.model.classifier) {
     throw_error(ErrorCode::usage, "labels are known of ", train.labelled(), " of ", train.count(),
@@ -91,6 +90,15 @@ Trainer::Trainer(Context& context, const RunConfig& config, const ImageData& tra
   }
   params_.finalise();
   params_.initialise(config.train.seed);
+  if (config.model.condition == Condition::attributes) {
+    AttributeScale scale;
+    for (const AttributeFigures& figures : attribute_figures(train.attributes(0, train.count()),
+                                                             std::ssize(train.attribute_names()))) {
+      scale.mean.push_back(figures.mean);
+      scale.deviation.push_back(figures.deviation);
+    }
+    model_->set_attribute_scale(scale);
+  }
   params_.allocate_moments();
   if (config.precision == Precision::bf16) params_.allocate_shadow();
   eval_tape_.set_recording(false);
@@ -158,7 +166,7 @@ void Trainer::body(Tape& tape, int64_t batch) {
   order.shuffle = !config_.train.overfit_batch;
   const DType input = config_.precision == Precision::bf16 ? DType::bf16 : DType::f32;
   const ImageBatch images =
-      train_.gather(tape, order, batch, config_.data.binarise, input, model_->conditional());
+      train_.gather(tape, order, batch, config_.data.binarise, input, config_.model.condition);
   NoiseSource noise{};
   noise.seed = config_.train.seed;
   noise.state = state_;
@@ -393,8 +401,8 @@ LossMeans Trainer::evaluate(const ImageData& data) {
       order.seed = config_.train.seed;
       order.first = first;
       order.shuffle = false;
-      const ImageBatch images =
-          data.gather(tape, order, batch, config_.data.binarise, DType::f32, model_->conditional());
+      const ImageBatch images = data.gather(tape, order, batch, config_.data.binarise, DType::f32,
+                                            config_.model.condition);
       NoiseSource noise{};
       noise.seed = config_.train.seed;
       noise.purpose = NoisePurpose::evaluate;

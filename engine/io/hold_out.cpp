@@ -20,11 +20,15 @@ ImageSplit take(const ImageSplit& from, std::span<const int64_t> order) {
   split.width = from.width;
   const int64_t size = from.image_bytes();
   split.file.resize(static_cast<size_t>(split.count * size));
+  split.attribute_names = from.attribute_names;
+  const int64_t numbers = std::ssize(from.attribute_names);
   uint8_t* to = split.pixels().data();
   for (const int64_t i : order) {
     const uint8_t* image = from.pixels().data() + i * size;
     to = std::copy(image, image + size, to);
     if (!from.labels.empty()) split.labels.push_back(from.labels[static_cast<size_t>(i)]);
+    const auto row = from.attributes.begin() + i * numbers;
+    split.attributes.insert(split.attributes.end(), row, row + numbers);
   }
   return split;
 }

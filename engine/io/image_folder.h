@@ -3,6 +3,7 @@
 //   DIR/cat/1.png DIR/dog/big/7.jpg     labels 0 and 1: first folders below DIR, names sorted
 //   DIR/train/cat/1.png DIR/test/...    the same below each split; val/ where there is no test/
 //   DIR/1.png                           no labels
+//   DIR/attributes.csv                  numbers known of the files: engine/io/attributes.h
 //
 // Reading guide. scan_image_folder() lists the files, load_image_folder() reads them with all CPU
 // threads (image_folder_load.cpp), engine/io/image_cache.h keeps what they became for the next start.

@@ -11,6 +11,7 @@
 #include <thread>
 #include <tuple>
 
+#include "engine/io/attributes.h"
 #include "engine/io/blob.h"
 #include "engine/io/image_cache.h"
 #include "engine/io/image_file.h"
@@ -254,19 +255,33 @@ void keep(Fs& fs, ImageCache& cache, const FolderListing& listing, const FolderP
   }
 }
 
-void fill(ImageSplit& split, const FolderListing& listing, FolderPixels& pixels, bool test) {
+// Before any picture is decoded: that may take minutes.
+std::optional<AttributeTable> attributes_of_all(Fs& fs, const FolderListing& listing) {
+  std::optional<AttributeTable> table = read_attribute_table(fs, listing.folder);
+  if (!table) return table;
+  for (const FolderFile& file : listing.files) table->row(file.name);
+  return table;
+}
+
+void fill(ImageSplit& split, const FolderListing& listing, const AttributeTable* table,
+          FolderPixels& pixels, bool test) {
   split.source = listing.folder;
   split.height = pixels.height;
   split.width = pixels.width;
   split.channels = pixels.channels;
   split.file = std::move(test ? pixels.test : pixels.train);
   split.count = static_cast<int64_t>(split.file.size()) / pixels.image_bytes();
-  if (listing.class_names.empty()) return;
+  if (table) split.attribute_names = table->names;
   auto broken = pixels.broken.begin();
   for (size_t i = 0; i < listing.files.size(); ++i) {
     const bool is_broken = broken != pixels.broken.end() && broken->file == i;
     if (is_broken) ++broken;
-    if (!is_broken && listing.files[i].test == test) split.labels.push_back(listing.files[i].label);
+    const FolderFile& file = listing.files[i];
+    if (is_broken || file.test != test) continue;
+    if (!listing.class_names.empty()) split.labels.push_back(file.label);
+    if (!table) continue;
+    const std::span<const float> row = table->row(file.name);
+    split.attributes.insert(split.attributes.end(), row.begin(), row.end());
   }
 }
 
@@ -278,6 +293,7 @@ ImageSet load_image_folder(Fs& fs, const FolderListing& listing, const ImageFold
     throw_error(ErrorCode::usage, "data.channels is ", options.channels,
                 "; image files have 1 (grey) or 3 (colour); 0: as most of them");
   }
+  const std::optional<AttributeTable> table = attributes_of_all(fs, listing);
   ImageCache cache(fs, listing, options);
   std::string why;
   std::optional<FolderPixels> pixels = cache.load(why);
@@ -303,8 +319,9 @@ ImageSet load_image_folder(Fs& fs, const FolderListing& listing, const ImageFold
   }
   if (!listing.note.empty()) log.note(listing.folder + ": " + listing.note);
   ImageSet set;
-  fill(set.train, listing, *pixels, false);
-  fill(set.test, listing, *pixels, true);
+  const AttributeTable* attributes = table ? &*table : nullptr;
+  fill(set.train, listing, attributes, *pixels, false);
+  fill(set.test, listing, attributes, *pixels, true);
   set.format = "image files";
   set.class_names = listing.class_names;
   return set;

@@ -28,10 +28,15 @@ void drop_label(ImageSplit& split, int label) {
   }
   const int64_t size = split.image_bytes();
   uint8_t* const pixels = split.pixels().data();
+  const int64_t numbers = std::ssize(split.attribute_names);
+  float* const attributes = split.attributes.data();
   int64_t kept = 0;
   for (int64_t i = 0; i < split.count; ++i) {
     if (split.labels[static_cast<size_t>(i)] == label) continue;
-    if (kept < i) std::copy_n(pixels + i * size, size, pixels + kept * size);
+    if (kept < i) {
+      std::copy_n(pixels + i * size, size, pixels + kept * size);
+      std::copy_n(attributes + i * numbers, numbers, attributes + kept * numbers);
+    }
     split.labels[static_cast<size_t>(kept++)] = split.labels[static_cast<size_t>(i)];
   }
   if (kept == 0 || kept == split.count) {
@@ -40,6 +45,7 @@ void drop_label(ImageSplit& split, int label) {
   }
   split.count = kept;
   split.labels.resize(static_cast<size_t>(kept));
+  split.attributes.resize(static_cast<size_t>(kept * numbers));
   split.file.resize(split.pixels_begin + static_cast<size_t>(kept * size));
 }
 

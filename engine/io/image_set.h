@@ -19,6 +19,9 @@ struct ImageSplit {
   std::vector<std::byte> file;  // may begin with a file's header, so that nothing is copied
   size_t pixels_begin = 0;
   std::vector<uint8_t> labels;  // empty if the set has none
+  // Numbers that the set says of each image (engine/io/attributes.h): [N, names], in its own units.
+  std::vector<float> attributes;
+  std::vector<std::string> attribute_names;  // empty if there are none
 
   std::span<const uint8_t> pixels() const {  // [N, H, W, C], 0..255
     return {reinterpret_cast<const uint8_t*>(file.data()) + pixels_begin,

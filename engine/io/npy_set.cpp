@@ -3,11 +3,13 @@
 #include "engine/io/npy_set.h"
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 #include <map>
 #include <memory>
 #include <optional>
 
+#include "engine/io/attributes.h"
 #include "engine/io/blob.h"
 #include "engine/io/zip.h"
 
@@ -31,6 +33,11 @@ constexpr Names kNames[] = {
     {"imgs", "labels", "", ""},
     {"arr_0", "arr_1", "", ""},
 };
+constexpr const char* kTrainAttributes[] = {"train_attributes", "attributes", "latents_values"};
+constexpr const char* kTestAttributes[] = {"test_attributes"};
+// latents_values of dSprites, as github.com/google-deepmind/dsprites-dataset describes them.
+const std::vector<std::string> kDspritesLatents = {"color",       "shape",      "scale",
+                                                   "orientation", "position_x", "position_y"};
 constexpr std::pair<const char*, const char*> kSplitFiles[] = {{"train.npz", "test.npz"},
                                                                {"train_data.npz", "eval_data.npz"}};
 
@@ -80,6 +87,29 @@ std::string list_of(const Arrays& arrays) {
   return list.empty() ? "none" : list;
 }
 
+// The first of these arrays that is there, with the names that a file beside it gives.
+void read_attributes(Fs& fs, const Arrays& arrays, std::span<const char* const> names,
+                     const std::string& folder, ImageSplit& split) {
+  for (const std::string name : names) {
+    const auto found = arrays.find(name);
+    if (found == arrays.end()) continue;
+    const NpyArray array = found->second();
+    split.attributes = attributes_of_array(array, split.count);
+    const int64_t count = std::ssize(split.attributes) / split.count;
+    split.attribute_names = read_attribute_names(fs, folder);
+    if (split.attribute_names.empty()) {
+      const bool dsprites = name == "latents_values" && count == std::ssize(kDspritesLatents);
+      split.attribute_names = dsprites ? kDspritesLatents : numbered_attributes(count);
+    }
+    if (std::ssize(split.attribute_names) != count) {
+      throw_error(ErrorCode::data, array.source, ": shape ", shape_text(array.view.shape), ", but ",
+                  join_path(folder, "attribute_names.txt"), " names ", split.attribute_names.size(),
+                  " attributes; expected a line for each of ", count);
+    }
+    return;
+  }
+}
+
 ImageSplit read_split(const Arrays& arrays, const char* images, const char* labels, Log& log) {
   ImageSplit split = images_of_array(arrays.at(images)(), log);
   const auto found = arrays.find(labels);
@@ -87,7 +117,9 @@ ImageSplit read_split(const Arrays& arrays, const char* images, const char* labe
   return split;
 }
 
-ImageSet read_set(const Arrays& arrays, const std::string& path, Log& log) {
+// `path` is for messages, `folder` where names of attributes may lie.
+ImageSet read_set(Fs& fs, const Arrays& arrays, const std::string& path, const std::string& folder,
+                  Log& log) {
   const Names* names = find_names(arrays);
   if (names == nullptr) {
     throw_error(ErrorCode::data, path, ": holds the arrays ", list_of(arrays),
@@ -96,8 +128,10 @@ ImageSet read_set(const Arrays& arrays, const std::string& path, Log& log) {
   }
   ImageSet set;
   set.train = read_split(arrays, names->train, names->train_labels, log);
+  read_attributes(fs, arrays, kTrainAttributes, folder, set.train);
   if (arrays.contains(names->test)) {
     set.test = read_split(arrays, names->test, names->test_labels, log);
+    read_attributes(fs, arrays, kTestAttributes, folder, set.test);
   }
   set.format = "NumPy";
   return set;
@@ -194,6 +228,24 @@ std::vector<uint8_t> labels_of_array(const NpyArray& array, int64_t count) {
   return labels;
 }
 
+std::vector<float> attributes_of_array(const NpyArray& array, int64_t count) {
+  const std::vector<int64_t>& shape = array.view.shape;
+  const int64_t columns = shape.size() == 1 ? 1 : shape.size() == 2 ? shape[1] : 0;
+  if (columns < 1 || columns > kMostAttributes || shape[0] != count) {
+    throw_error(ErrorCode::data, array.source, ": shape ", shape_text(shape), ", expected [", count,
+                ", A] with 1 to ", kMostAttributes, " attributes of each image; reshape it");
+  }
+  std::vector<float> values(static_cast<size_t>(count * columns));
+  for (size_t i = 0; i < values.size(); ++i) {
+    values[i] = static_cast<float>(array.view.real(static_cast<int64_t>(i)));
+    if (std::isfinite(values[i])) continue;
+    throw_error(ErrorCode::data, array.source, ": attribute ", static_cast<int64_t>(i) % columns,
+                " of image ", static_cast<int64_t>(i) / columns,
+                " is not finite, expected numbers; leave the image or the attribute out");
+  }
+  return values;
+}
+
 bool has_npy_set(Fs& fs, const std::string& path) {
   const auto is_array = [](const std::string& name) {
     return name.ends_with(".npy") || name.ends_with(".npz");
@@ -211,17 +263,17 @@ ImageSet load_npy_set(Fs& fs, const std::string& path, Log& log) {
     } else {
       add_file(fs, path, "images", arrays);
     }
-    return read_set(arrays, path, log);
+    return read_set(fs, arrays, path, parent_path(path), log);
   }
   const std::vector<std::string> files = list_directory(fs, path);
   for (const auto& [train, test] : kSplitFiles) {
     if (!exists(fs, join_path(path, train))) continue;
     add_archive(fs, join_path(path, train), arrays);
-    ImageSet set = read_set(arrays, join_path(path, train), log);
+    ImageSet set = read_set(fs, arrays, join_path(path, train), path, log);
     if (set.test.count > 0 || !exists(fs, join_path(path, test))) return set;
     arrays.clear();
     add_archive(fs, join_path(path, test), arrays);
-    set.test = read_set(arrays, join_path(path, test), log).train;
+    set.test = read_set(fs, arrays, join_path(path, test), path, log).train;
     return set;
   }
   const std::vector<std::string> archives = with_suffix(files, ".npz");
@@ -234,7 +286,7 @@ ImageSet load_npy_set(Fs& fs, const std::string& path, Log& log) {
   } else if (find_names(arrays) == nullptr && archives.empty() && plain.size() == 1) {
     arrays = {{"images", arrays.begin()->second}};
   }
-  return read_set(arrays, path, log);
+  return read_set(fs, arrays, path, path, log);
 }
 
 }  // namespace elbo

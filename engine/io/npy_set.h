@@ -3,6 +3,8 @@
 //   arrays      images and labels, by one of these names (first that is there)
 //                 x_train y_train x_test y_test · train_images train_labels test_images test_labels ·
 //                 train test · images labels · x y · data labels · imgs · arr_0 arr_1
+//               attributes, of type real or whole: train_attributes test_attributes · attributes ·
+//               latents_values
 //   .npz        an archive with such arrays
 //   directory   NAME.npy for each array; or train.npz and test.npz (train_data.npz and eval_data.npz)
 //               with one split each; or a single .npz or .npy
@@ -37,5 +39,8 @@ struct NpyArray {
 
 ImageSplit images_of_array(NpyArray array, Log& log);
 std::vector<uint8_t> labels_of_array(const NpyArray& array, int64_t count);
+
+// [count, A] or [count], finite; how many there are of each image follows from its size.
+std::vector<float> attributes_of_array(const NpyArray& array, int64_t count);
 
 }  // namespace elbo

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "engine/io/attributes.h"
 #include "engine/io/cifar.h"
 #include "engine/io/hold_out.h"
 #include "engine/io/idx.h"
@@ -52,6 +53,7 @@ ImageSet open_image_set(Fs& fs, const std::string& path, const ImageSetOptions& 
         fmt::format("{}: no test images, so {} of {} are held out", path, set.test.count, all));
   }
   check_same_shape(set.train, set.test);
+  check_same_attributes(set.train, set.test);
   return set;
 }
 

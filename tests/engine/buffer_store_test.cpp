@@ -118,6 +118,20 @@ TEST_P(BufferStoreTest, DownloadsAndUploadsEverything) {
   EXPECT_EQ(number(store_->counter(count_)), 0);
 }
 
+TEST_P(BufferStoreTest, SettingABufferChangesBothCopiesOfItAlone) {
+  set_next(7, 5);
+  commit();
+  store_->set(mean_, std::vector<double>{1, -2, 0.5});
+  const std::vector<float> set = {1, -2, 0.5};
+  EXPECT_EQ(values(store_->value(mean_)), set);
+  EXPECT_EQ(values(store_->next(mean_)), set);
+  EXPECT_EQ(number(store_->counter(count_)), 5);
+  EXPECT_EQ(error_of([&] {
+              store_->set(mean_, std::vector<double>{1, 2});
+            }),
+            "1: buffer bn.running_mean holds 3 values, not 2");
+}
+
 INSTANTIATE_TEST_SUITE_P(Devices, BufferStoreTest, testing::ValuesIn(available_devices()),
                          device_name);
 

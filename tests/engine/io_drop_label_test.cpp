@@ -25,7 +25,13 @@ ImageSplit split_of(const std::vector<uint8_t>& labels) {
 
 TEST(DropLabel, KeepsTheOthersInTheirOrder) {
   ImageSplit split = split_of({5, 7, 7, 6, 7, 5});
+  split.attribute_names = {"twice", "minus"};
+  for (int i = 0; i < 6; ++i) {
+    split.attributes.push_back(2.0f * static_cast<float>(i));
+    split.attributes.push_back(static_cast<float>(-i));
+  }
   drop_label(split, 7);
+  EXPECT_EQ(split.attributes, (std::vector<float>{0, 0, 6, -3, 10, -5}));
   EXPECT_EQ(split.count, 3);
   EXPECT_EQ(split.labels, (std::vector<uint8_t>{5, 6, 5}));
   const std::vector<uint8_t> pixels(split.pixels().begin(), split.pixels().end());

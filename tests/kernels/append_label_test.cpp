@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "tests/support/device.h"
 #include "tests/support/error_of.h"
 #include "tests/support/values.h"
@@ -59,6 +61,55 @@ TEST_P(AppendLabelTest, PutsTheLabelBesideEveryPixel) {
   }
 }
 
+// Some attributes never varied; one of the first cases has a mean and a deviation far from 0 and 1.
+template <class T>
+void check_attributes(Device device, const Exec& exec, const Sizes& s, size_t shift) {
+  using R = Compute<T>;
+  const auto x_values = random_values<T>(s.batch * s.pixels * s.channels, 3);
+  const auto told = random_values(s.batch * s.classes, 4, -50, 90);
+  auto mean_values = random_values<R>(s.classes, 5, -30, 30);
+  auto deviation_values = random_values<R>(s.classes, 6, 0.5, 40);
+  for (size_t k = 0; k < deviation_values.size(); ++k)
+    if (k % 4 == 3) deviation_values[k] = 0;
+  const int64_t width = s.channels + s.classes;
+  DeviceBuffer<T> x(device, x_values, shift);
+  DeviceBuffer<T> y(device, static_cast<size_t>(s.batch * s.pixels * width), shift);
+  DeviceBuffer<float> attributes(device, told);
+  DeviceBuffer<R> mean(device, mean_values), deviation(device, deviation_values);
+  append_attributes_forward<T>(exec, {s.batch, s.pixels, s.channels, s.classes, attributes.data(),
+                                      mean.data(), deviation.data(), x.data(), y.data()});
+  const std::vector<T> found = y.download();
+  for (int64_t p = 0; p < s.batch * s.pixels; ++p) {
+    for (int64_t c = 0; c < width; ++c) {
+      const auto value = static_cast<double>(to_float(found[static_cast<size_t>(p * width + c)]));
+      if (c < s.channels) {
+        ASSERT_EQ(value, to_float(x_values[static_cast<size_t>(p * s.channels + c)]))
+            << p << " " << c;
+        continue;
+      }
+      const auto k = static_cast<size_t>(c - s.channels);
+      const double raw = told[static_cast<size_t>(p / s.pixels * s.classes) + k];
+      const double off = raw - static_cast<double>(mean_values[k]);
+      const double want =
+          deviation_values[k] > 0 ? off / static_cast<double>(deviation_values[k]) : 0.0;
+      // One rounding each of the difference, the quotient and the result.
+      const double unit = std::is_same_v<T, bf16> ? 0x1p-8 : 0x1p-22;
+      ASSERT_NEAR(value, want, unit * (std::abs(want) + (std::is_same_v<T, bf16> ? 0 : 1)))
+          << p << " " << c;
+    }
+  }
+}
+
+TEST_P(AppendLabelTest, PutsStandardisedAttributesBesideEveryPixel) {
+  for (const Sizes& sizes : kCases) {
+    for (const size_t shift : {0, 1}) {
+      check_attributes<float>(device(), exec(), sizes, shift);
+      check_attributes<bf16>(device(), exec(), sizes, shift);
+    }
+    if (device() == Device::cpu) check_attributes<double>(device(), exec(), sizes, 0);
+  }
+}
+
 TEST_P(AppendLabelTest, TheGradientIsThatOfTheValues) {
   for (const Sizes& s : kCases) {
     const int64_t width = s.channels + s.classes;
@@ -88,6 +139,56 @@ TEST_P(AppendLabelTest, NothingToDoAndNothingToDoItWith) {
               append_label_forward<float>(exec(), {1, 1, 1, 1, nullptr, nullptr, nullptr});
             }),
             "1: append_label: x, y or label is null");
+  DeviceBuffer<float> some(device(), 4);
+  AppendLabel<float> label{1, 1, 1, 1, nullptr, some.data(), some.data()};
+  const auto refuses = [&](const AppendLabel<float>& args) {
+    return error_of([&] { append_label_forward(exec(), args); }) ==
+           "1: append_label: x, y or label is null";
+  };
+  EXPECT_TRUE(refuses(label));
+  DeviceBuffer<int32_t> zero(device(), 1);
+  EXPECT_TRUE(refuses({1, 1, 1, 1, zero.data(), nullptr, some.data()}));
+  EXPECT_TRUE(refuses({1, 1, 1, 1, zero.data(), some.data(), nullptr}));
+  append_label_forward<float>(exec(), {2, 0, 3, 2, nullptr, nullptr, nullptr});
+  append_label_forward<float>(exec(), {2, 1, 0, 0, nullptr, nullptr, nullptr});
+  append_label_backward<float>(exec(), {2, 0, 3, 2, nullptr, nullptr, GradMode::write});
+}
+
+TEST_P(AppendLabelTest, AttributesNeedTheirScale) {
+  expect_no_launch();
+  append_attributes_forward<float>(exec(), {});
+  DeviceBuffer<float> some(device(), 4);
+  float* const p = some.data();
+  const auto refusal = [&](const AppendAttributes<float>& args) {
+    return error_of([&] { append_attributes_forward(exec(), args); });
+  };
+  const std::string missing = "1: append_attributes: x, y, attributes, mean or deviation is null";
+  EXPECT_EQ(refusal({1, 1, 1, 1, nullptr, p, p, p, p}), missing);
+  EXPECT_EQ(refusal({1, 1, 1, 1, p, nullptr, p, p, p}), missing);
+  EXPECT_EQ(refusal({1, 1, 1, 1, p, p, nullptr, p, p}), missing);
+  EXPECT_EQ(refusal({1, 1, 1, 1, p, p, p, nullptr, p}), missing);
+  EXPECT_EQ(refusal({1, 1, 1, 1, p, p, p, p, nullptr}), missing);
+  EXPECT_EQ(refusal({2, 1, 1, -1, p, p, p, p, p}),
+            "1: append_attributes: 2 x 1 pixels of 1 channels and -1 values beside them");
+  append_attributes_forward<float>(exec(),
+                                   {2, 0, 3, 2, nullptr, nullptr, nullptr, nullptr, nullptr});
+  append_attributes_forward<float>(exec(),
+                                   {2, 1, 0, 0, nullptr, nullptr, nullptr, nullptr, nullptr});
+}
+
+// What there is none of needs no pointer.
+TEST_P(AppendLabelTest, NothingBesideXIsACopyOfIt) {
+  const std::vector<float> values = {1, 2, 3};
+  DeviceBuffer<float> x(device(), values), y(device(), 3), z(device(), 3);
+  append_attributes_forward<float>(exec(),
+                                   {3, 1, 1, 0, nullptr, nullptr, nullptr, x.data(), y.data()});
+  append_label_forward<float>(exec(), {3, 1, 1, 0, nullptr, x.data(), z.data()});
+  EXPECT_EQ(y.download(), values);
+  EXPECT_EQ(z.download(), values);
+  DeviceBuffer<float> one(device(), std::vector<float>(1, 1.0f));
+  append_attributes_forward<float>(
+      exec(), {3, 1, 0, 1, x.data(), one.data(), one.data(), nullptr, y.data()});
+  EXPECT_EQ(y.download(), (std::vector<float>{0, 1, 2}));
 }
 
 INSTANTIATE_TEST_SUITE_P(Devices, AppendLabelTest, testing::ValuesIn(available_devices()),

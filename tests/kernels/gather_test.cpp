@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <numeric>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "tests/support/device.h"
@@ -35,6 +36,7 @@ class GatherTest : public DeviceTest {
   struct Batch {
     std::vector<float> x;
     std::vector<int32_t> index, label;
+    std::vector<float> attributes;
   };
 
   struct Request {
@@ -46,7 +48,13 @@ class GatherTest : public DeviceTest {
     StepState state = {};
     int64_t first = 0;
     size_t data_shift = 0, x_shift = 0;
+    int64_t attributes = 0;
+    bool flip = false;
   };
+
+  static float attribute_of(int64_t sample, int64_t k) {
+    return static_cast<float>(sample) - 0.25f * static_cast<float>(k * k);
+  }
 
   static uint8_t label_of(int64_t sample) { return static_cast<uint8_t>(sample * 3 % 10); }
 
@@ -60,7 +68,17 @@ class GatherTest : public DeviceTest {
     DeviceBuffer<bf16> rounded(where, x.size());
     DeviceBuffer<int32_t> index(where, rows), label(where, rows);
     DeviceBuffer<StepState> state(where, std::vector<StepState>{r.state});
+    std::vector<float> numbers;
+    for (int64_t i = 0; i < r.samples * r.attributes; ++i)
+      numbers.push_back(attribute_of(i / r.attributes, i % r.attributes));
+    DeviceBuffer<float> known(where, numbers);
+    DeviceBuffer<float> told(where, rows * static_cast<size_t>(r.attributes));
     Gather args;
+    if (r.attributes > 0) args.attributes = known.data(), args.attribute_out = told.data();
+    args.attribute_count = r.attributes;
+    args.flip = r.flip;
+    args.width = 4;
+    args.channels = 1;
     args.data = data.data();
     args.dim = r.dim;
     args.batch = r.batch;
@@ -73,7 +91,7 @@ class GatherTest : public DeviceTest {
     args.label_out = label.data();
     gather(e, args);
     EXPECT_EQ(bits_of(rounded.download()), bits_of_rounded(x.download()));
-    return {x.download(), index.download(), label.download()};
+    return {x.download(), index.download(), label.download(), told.download()};
   }
   Batch run(const Request& r) { return run(device(), exec(), r); }
 };
@@ -102,6 +120,33 @@ TEST_P(GatherTest, RowsAreTheSamplesOfTheOrder) {
       }
     }
   }
+}
+
+// More attributes than a block has threads, more rows than blocks; every path through the kernel.
+TEST_P(GatherTest, AttributesAreThoseOfTheSamples) {
+  for (const auto& [attributes, dim, flip] :
+       {std::tuple{1, 12, false}, {5, 784, false}, {300, 8, false}, {7, 7, false}, {3, 16, true}}) {
+    for (const Binarise kind : {Binarise::none, Binarise::dynamic}) {
+      Request r{.dim = dim, .batch = 9, .binarise = kind, .shuffle = true};
+      r.state = state_at(3, 1, 20);
+      r.attributes = attributes;
+      r.flip = flip;
+      const Batch batch = run(r);
+      ASSERT_EQ(std::ssize(batch.attributes), 9 * attributes);
+      for (int64_t b = 0; b < 9; ++b) {
+        for (int64_t k = 0; k < attributes; ++k) {
+          ASSERT_EQ(batch.attributes[static_cast<size_t>(b * attributes + k)],
+                    attribute_of(batch.index[static_cast<size_t>(b)], k))
+              << "row " << b << ", attribute " << k << " of " << attributes;
+        }
+      }
+    }
+  }
+  Request large{.samples = 1500, .dim = 4, .batch = 1500};
+  large.attributes = 2;
+  const Batch batch = run(large);
+  for (int64_t i = 0; i < 3000; ++i)
+    ASSERT_EQ(batch.attributes[static_cast<size_t>(i)], attribute_of(i / 2, i % 2)) << i;
 }
 
 TEST_P(GatherTest, WithoutAStateItStartsAtFirstAndWrapsAtTheEnd) {
@@ -236,6 +281,13 @@ TEST_P(GatherTest, RefusesWhatItCannotDo) {
   args.labels = data.data();
   EXPECT_EQ(error_of([&] { gather(exec(), args); }),
             "1: gather: labels given but label_out is null");
+  args.labels = nullptr;
+  args.attribute_count = 2;
+  EXPECT_EQ(error_of([&] { gather(exec(), args); }),
+            "1: gather: 2 attributes, but attributes is null");
+  args.attributes = x.data();
+  EXPECT_EQ(error_of([&] { gather(exec(), args); }),
+            "1: gather: 2 attributes, but attribute_out is null");
 }
 
 INSTANTIATE_TEST_SUITE_P(Devices, GatherTest, testing::ValuesIn(available_devices()), device_name);

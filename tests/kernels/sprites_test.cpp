@@ -220,10 +220,11 @@ class SpriteGatherTest : public DeviceTest {
   struct Batch {
     std::vector<float> x;
     std::vector<int32_t> index;
+    std::vector<float> attributes;
   };
 
   Batch run(int resolution, int64_t batch, int64_t samples, int64_t offset, const StepState& at,
-            size_t shift = 0) {
+            size_t shift = 0, const std::vector<int>& attributes = {}) {
     DeviceBuffer<float> x(device(), static_cast<size_t>(batch * resolution * resolution), shift);
     DeviceBuffer<bf16> rounded(device(), x.size());
     DeviceBuffer<int32_t> index(device(), static_cast<size_t>(batch));
@@ -237,9 +238,13 @@ class SpriteGatherTest : public DeviceTest {
     args.x_bf16 = rounded.data();
     args.index = index.data();
     args.split_seed = 9;
+    DeviceBuffer<float> told(device(), static_cast<size_t>(batch) * attributes.size());
+    if (!attributes.empty()) args.attributes = told.data();
+    args.attribute_count = static_cast<int>(attributes.size());
+    std::copy(attributes.begin(), attributes.end(), args.attribute);
     gather_sprites(exec(), args);
     EXPECT_EQ(bits_of(rounded.download()), bits_of_rounded(x.download()));
-    return {x.download(), index.download()};
+    return {x.download(), index.download(), told.download()};
   }
 };
 
@@ -256,6 +261,28 @@ TEST_P(SpriteGatherTest, EveryPixelIsThatOfTheDefinition) {
         const auto row = batch.x.begin() + static_cast<ptrdiff_t>(b * pixels);
         EXPECT_EQ(std::vector<float>(row, row + static_cast<ptrdiff_t>(pixels)), want)
             << "row " << b << " at " << resolution;
+      }
+    }
+  }
+}
+
+// In any order, and more images than blocks.
+TEST_P(SpriteGatherTest, AttributesAreTheFactorsInTheirUnits) {
+  const auto expected = [](const SpriteFactors& f, int which) {
+    return which == 0   ? f.pos_x / 31.0
+           : which == 1 ? f.pos_y / 31.0
+           : which == 2 ? 0.5 + 0.1 * f.scale
+                        : 2 * 3.14159265358979 * f.orientation / 40;
+  };
+  for (const auto& which : {std::vector<int>{0, 1, 2, 3}, {3, 1}, {2}}) {
+    const int64_t rows = which.size() == 1 ? 1500 : 9;
+    const Batch batch = run(3, rows, 2000, 500, StepState{}, 0, which);
+    for (int64_t b = 0; b < rows; ++b) {
+      const SpriteFactors factors = sprite_factors(batch.index[static_cast<size_t>(b)]);
+      for (size_t k = 0; k < which.size(); ++k) {
+        ASSERT_NEAR(batch.attributes[static_cast<size_t>(b) * which.size() + k],
+                    expected(factors, which[k]), 1e-6)
+            << "row " << b << ", attribute " << which[k];
       }
     }
   }
@@ -306,6 +333,16 @@ TEST_P(SpriteGatherTest, RefusesWhatItCannotDo) {
   args.offset = kSpriteCount - 9;
   EXPECT_EQ(error_of([&] { gather_sprites(exec(), args); }),
             "1: gather_sprites: items 737271 to 737281 are not all among the 737280 sprites");
+  args.attribute_count = 1;
+  EXPECT_EQ(error_of([&] { gather_sprites(exec(), args); }),
+            "1: gather_sprites: 1 attributes of 4, and attributes is null");
+  args.attributes = x.data();
+  args.attribute_count = 5;
+  EXPECT_EQ(error_of([&] { gather_sprites(exec(), args); }),
+            "1: gather_sprites: 5 attributes of 4");
+  args.attribute_count = -1;
+  EXPECT_EQ(error_of([&] { gather_sprites(exec(), args); }),
+            "1: gather_sprites: -1 attributes of 4");
 }
 
 INSTANTIATE_TEST_SUITE_P(Devices, SpriteGatherTest, testing::ValuesIn(available_devices()),

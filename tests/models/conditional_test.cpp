@@ -115,7 +115,7 @@ TEST_P(Conditional, EveryBoundKnowsTheLabel) {
   RunConfig contractive = config(ModelKind::mlp_ae);
   contractive.train.objective.contractive = 0.1f;
   EXPECT_EQ(error_of([&] { Run(contractive, GetParam(), 1); }),
-            "2: train.objective.contractive is for encoders that are told no label; leave out "
+            "2: train.objective.contractive is for encoders that see images alone; leave out "
             "--condition");
 }
 
@@ -200,7 +200,8 @@ TEST_P(Conditional, SpritesHaveTheirShapeForALabel) {
   tape.run(1, [&](Tape& t) {
     BatchOrder order;
     order.first = 5;
-    label = session.test.gather(t, order, 15, Binarise::none, DType::f32, true).label;
+    label =
+        session.test.gather(t, order, 15, Binarise::none, DType::f32, Condition::label).condition;
     t.keep(label);
   });
   session.context.download(labels.data(), label.data, label.bytes());

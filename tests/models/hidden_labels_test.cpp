@@ -110,7 +110,8 @@ std::vector<int32_t> told(Context& context, const ImageData& data) {
   tape.run(1, [&](Tape& t) {
     BatchOrder order;
     order.shuffle = false;
-    label = data.gather(t, order, data.count(), Binarise::none, DType::f32, true).label;
+    label =
+        data.gather(t, order, data.count(), Binarise::none, DType::f32, Condition::label).condition;
     t.keep(label);
   });
   context.download(labels.data(), label.data, label.bytes());

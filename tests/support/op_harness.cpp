@@ -84,6 +84,7 @@ class Run {
     const auto rows = static_cast<int64_t>(values.row_weight.size());
     if (rows > 0) row_weight_ = store(Shape{rows}, values.row_weight);
     if (op.classes > 0) store_labels(rows);
+    if (op.attributes > 0) store_attributes(rows);
   }
 
   OpGradients gradients() {
@@ -94,9 +95,10 @@ class Run {
     tape_.run(1, [&](Tape& tape) {
       leaves.clear();
       for (const Tensor& leaf : leaves_) leaves.push_back(tape.leaf(leaf));
-      OpInputs inputs{tape, params_, leaves, ids_, buffer_ids_, constants_, {}, {}};
+      OpInputs inputs{tape, params_, leaves, ids_, buffer_ids_, constants_, {}, {}, {}};
       inputs.row_weight.values = row_weight_;
       inputs.labels = labels_;
+      inputs.attributes = attributes_;
       outputs = op_.run(inputs);
       if (cotangents.empty()) make_cotangents(outputs, cotangents);
       for (size_t i = 0; i < outputs.seeded.size(); ++i) {
@@ -143,6 +145,16 @@ class Run {
     labels_ = external_tensor(blocks_.back().as<int32_t>(), Shape{rows}, context_.device());
   }
 
+  void store_attributes(int64_t rows) {
+    std::vector<float> values(static_cast<size_t>(rows * op_.attributes));
+    for (size_t i = 0; i < values.size(); ++i)
+      values[i] = 0.25f * static_cast<float>(static_cast<int>(7 * i % 23) - 11);
+    blocks_.emplace_back(context_, values.size() * sizeof(float), Role::buffers);
+    context_.upload(blocks_.back().data(), values.data(), values.size() * sizeof(float));
+    attributes_ =
+        external_tensor(blocks_.back().as<float>(), Shape{rows, op_.attributes}, context_.device());
+  }
+
   void make_cotangents(const OpOutputs& outputs, std::vector<Tensor>& cotangents) {
     std::mt19937_64 rng(values_.cotangent_seed);
     for (const Tensor& output : outputs.seeded) {
@@ -177,7 +189,7 @@ class Run {
   std::vector<ParamStore::Id> ids_;
   std::vector<BufferStore::Id> buffer_ids_;
   std::vector<Tensor> leaves_, constants_;
-  Tensor row_weight_, labels_;
+  Tensor row_weight_, labels_, attributes_;
   std::vector<std::vector<double>> cotangent_values_;
 };
 

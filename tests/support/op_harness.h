@@ -24,6 +24,7 @@ struct OpInputs {
   std::vector<Tensor> constants;  // no gradient
   RowWeight row_weight;           // one weight per row of the first leaf
   Tensor labels;                  // int32, one per row
+  Tensor attributes;              // f32 whatever the type, one row per row
 };
 
 struct OpOutputs {
@@ -41,6 +42,7 @@ struct OpCase {
   double keep_away = 0.0;       // and moved away from 0 by at least this: kinks
   bool unit_constants = false;  // constants in [0, 1]: pixels
   int classes = 0;              // > 0: labels of so many classes
+  int attributes = 0;           // > 0: rows of so many numbers that are exact in f32
   std::function<OpOutputs(OpInputs&)> run;
 };
 

@@ -266,6 +266,29 @@ OpEntry append_label_entry() {
   return entry;
 }
 
+// The same of attributes, with a scale that the constants and buffers of ones give.
+OpEntry append_attributes_entry() {
+  OpEntry entry{"append_attributes", {}};
+  for (Size size : kSizes) {
+    OpCase sample;
+    sample.name = size_name(size);
+    sample.leaves = {Shape{size.rows, size.cols}, Shape{size.rows, 2, 3, size.cols}};
+    sample.constants = {Shape{3}};
+    sample.buffers = {Shape{3}};
+    sample.attributes = 3;
+    sample.run = [](OpInputs& in) {
+      const Tensor deviation = in.params.buffers().value(in.buffer_ids[0]);
+      const auto append = [&](const Tensor& x) {
+        return append_attributes(in.tape, x, in.attributes, in.constants[0], deviation);
+      };
+      const Tensor draws = repeat_rows(in.tape, in.leaves[0], 3);
+      return OpOutputs{{append(in.leaves[0]), append(in.leaves[1]), append(draws)}, {}};
+    };
+    entry.cases.push_back(sample);
+  }
+  return entry;
+}
+
 std::vector<OpEntry> make_table() {
   std::vector<OpEntry> table;
   table.push_back(linear_entry());
@@ -279,6 +302,7 @@ std::vector<OpEntry> make_table() {
   table.push_back(likelihood_layer_entry());
   table.push_back(cross_entropy_entry());
   table.push_back(append_label_entry());
+  table.push_back(append_attributes_entry());
   table.push_back(binary("add", add));
   table.push_back(binary("mul", mul));
   table.push_back(binary("concat_cols", concat_cols));

@@ -1,0 +1,214 @@
+// A model that is told attributes, from flags and tables to pictures, and what is refused.
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "tests/apps/png_reader.h"
+#include "tests/apps/program_fixture.h"
+#include "tests/support/picture_samples.h"
+
+namespace elbo {
+namespace {
+
+using namespace testing_apps;
+
+class AttributesProgram : public ProgramTest {
+ protected:
+  void train(const Strings& more = {}) {
+    const Outcome outcome =
+        run_in_process(tiny_run("run") + Strings{"--condition", "attributes", "-q"} + more);
+    ASSERT_EQ(outcome.status, 0) << outcome.err;
+  }
+  Outcome run(const std::string& command, const Strings& more = {}) {
+    return run_in_process(
+        Strings{command, "--run", path("run"), "--device", "cpu", "--threads", "1"} + more);
+  }
+  std::string picture(const std::string& command, const Strings& more = {}) {
+    const Outcome outcome = run(command, more + Strings{"--out", path("p.png")});
+    EXPECT_EQ(outcome.status, 0) << outcome.err;
+    return read_file_text(path("p.png"));
+  }
+  void error(const Outcome& outcome, int status, const std::string& part) {
+    EXPECT_EQ(outcome.status, status) << outcome.err;
+    const std::string line = outcome.err.substr(outcome.err.rfind("elbo: "));
+    EXPECT_EQ(std::count(line.begin(), line.end(), '\n'), 1) << line;
+    EXPECT_NE(line.find(part), std::string::npos) << line;
+  }
+  // Rows of pictures of a grid of 8 x 8 pixels eightfold, each with its frame.
+  static std::vector<std::vector<uint8_t>> cells_of(const std::string& png, int64_t row) {
+    const auto grid = decode_png(png);
+    std::vector<std::vector<uint8_t>> cells;
+    for (int64_t left = 2; left + 64 <= grid.width; left += 66) {
+      std::vector<uint8_t> cell;
+      for (int64_t y = 2 + 66 * row; y < 66 + 66 * row; ++y) {
+        const auto begin = grid.pixels.begin() + y * grid.width + left;
+        cell.insert(cell.end(), begin, begin + 64);
+      }
+      cells.push_back(cell);
+    }
+    return cells;
+  }
+};
+
+TEST_F(AttributesProgram, SpritesAreDrawnAsTheyAreTold) {
+  train();
+  const std::string config = read_file_text(path("run/config.toml"));
+  EXPECT_NE(config.find("attributes = [\"x\", \"y\", \"size\", \"orientation\"]"),
+            std::string::npos)
+      << config;
+  EXPECT_NE(config.find("attributes = 4"), std::string::npos) << config;
+  const std::string mean = picture("sample", {"-n", "4"});
+  const std::string right = picture("sample", {"-n", "4", "--attributes", "x=0.9"});
+  EXPECT_NE(right, mean);
+  EXPECT_NE(picture("sample", {"-n", "4", "--attributes", "x=0.9,size=0.5"}), right);
+  EXPECT_EQ(picture("sample", {"-n", "4", "--attributes", "0.9,0.1,0.5,3"}),
+            picture("sample", {"-n", "4", "--attributes", "orientation=3,size=0.5,y=0.1,x=0.9"}));
+  // Rows are draws, columns values: the last column is what --attributes says of its value.
+  const std::string grid = picture("sample", {"--vary", "x=0.1..0.9", "--columns", "3", "-n", "4"});
+  ASSERT_EQ(decode_png(grid).height, 4 * 66 + 2);
+  const auto row =
+      cells_of(picture("sample", {"-n", "4", "--columns", "4", "--attributes", "x=0.9"}), 0);
+  for (int64_t draw = 0; draw < 4; ++draw) {
+    const auto cells = cells_of(grid, draw);
+    ASSERT_EQ(cells.size(), 3u);
+    EXPECT_EQ(cells[2], row[static_cast<size_t>(draw)]) << draw;
+    EXPECT_NE(cells[0], cells[2]);
+  }
+  EXPECT_EQ(decode_png(picture("sample", {"--vary", "y=0..1"})).height, 8 * 66 + 2);
+}
+
+TEST_F(AttributesProgram, ToolsDecodeAsTheImageOrAsTold) {
+  train();
+  const std::string own = picture("reconstruct", {"-n", "4"});
+  EXPECT_NE(picture("reconstruct", {"-n", "4", "--attributes", "x=0.9"}), own);
+  // Image, what its latent decodes to, and the same with another x.
+  const std::string edited = picture("edit", {"--from", "0", "--set-attribute", "x=0.9"});
+  const auto cells = cells_of(edited, 0);
+  ASSERT_GE(cells.size(), 3u);
+  EXPECT_EQ(cells[1], cells_of(own, 1)[0]);
+  EXPECT_EQ(cells[2], cells_of(picture("reconstruct", {"-n", "4", "--attributes", "x=0.9"}), 1)[0]);
+  EXPECT_NE(cells[1], cells[2]);
+  for (const Strings& arguments :
+       {Strings{"encode"},
+        {"decode", "--attributes", "x=0.5", "--latents", path("run/codes.npy")},
+        {"traverse", "--from", "3"},
+        {"traverse", "--attributes", "x=0.5"},
+        {"interpolate", "--attributes", "x=0.5", "--between", "images"},
+        {"neighbours"},
+        {"manifold", "--from", "2"},
+        {"scatter"},
+        {"compress"},
+        {"score"},
+        {"evaluate", "--representation"}}) {
+    Strings more(arguments.begin() + 1, arguments.end());
+    const Outcome outcome =
+        run_in_process(Strings{arguments[0], "--run", path("run"), "--threads", "1"} + more);
+    EXPECT_EQ(outcome.status, 0) << arguments[0] << ": " << outcome.err;
+  }
+  const Outcome audit =
+      run_in_process({"evaluate", "--run", path("run"), "--threads", "1", "--json"});
+  ASSERT_EQ(audit.status, 0) << audit.err;
+  EXPECT_TRUE(nlohmann::json::parse(audit.out).at("neg_elbo_nats").is_number());
+  const Outcome resumed = run_in_process({"train", "--resume", "--out", path("run"), "-e", "3"});
+  EXPECT_EQ(resumed.status, 0) << resumed.err;
+}
+
+TEST_F(AttributesProgram, SomeOfThemAreChosenByName) {
+  train({"--set", "data.attributes=size,x"});
+  EXPECT_NE(picture("sample", {"--attributes", "size=1"}), picture("sample", {}));
+  error(run("sample", {"--attributes", "y=1"}), 2,
+        "--attributes: found attribute \"y\", expected one of size, x");
+  error(run_in_process(tiny_run("other") +
+                       Strings{"--condition", "attributes", "--set", "data.attributes=width"}),
+        4, "sprites: there is no attribute \"width\", expected some of x, y, size, orientation");
+}
+
+TEST_F(AttributesProgram, RefusesInOneLine) {
+  train();
+  error(run("sample", {"--attributes", "x"}), 2, "--attributes: ");
+  error(run("sample", {"--attributes", "x=high"}), 2, "--attributes: found \"high\"");
+  error(run("sample", {"--attributes", "x=0.1,y"}), 2,
+        "found \"y\", expected NAME=VALUE, like x=0.5");
+  error(run("sample", {"--attributes", "0.1,0.2"}), 2,
+        "--attributes: found 2 values, expected 4, or NAME=VALUE of some");
+  error(run("sample", {"--attributes", "sise=1"}), 2, "did you mean size?");
+  error(run("sample", {"--vary", "x"}), 2,
+        "--vary: found \"x\", expected NAME=LOW..HIGH, like x=0..1");
+  error(run("sample", {"--vary", "x=1..0"}), 2, "expected LOW..HIGH with LOW below HIGH");
+  error(run("sample", {"--vary", "x=0..1", "--attributes", "x=0.5"}), 2,
+        "--attributes and --vary both say x");
+  error(run("sample", {"--vary", "x=0..1", "--label-grid"}), 2, "exclude each other");
+  error(run("sample", {"--label", "1"}), 2, "knows no labels; train one with --condition label");
+  error(run("traverse"), 2, "--attributes is missing, expected values of the 4");
+  error(run("decode", {"--latents", path("none.npy")}), 4, "none.npy");
+  error(run_in_process(tiny_run("few") + Strings{"--condition", "attributes", "--labelled", "12"}),
+        2, "model.condition is \"attributes\": the model is told no labels; add --condition label");
+  error(run_in_process(tiny_run("five") +
+                       Strings{"--condition", "attributes", "--set", "model.attributes=5"}),
+        2, "model.attributes is 5, and the images have 4");
+  ASSERT_EQ(run_in_process(tiny_run("plain") + Strings{"-q"}).status, 0);
+  for (const Strings& more : {Strings{"sample", "--attributes", "x=1"},
+                              {"sample", "--vary", "x=0..1"},
+                              {"edit", "--set-attribute", "x=1"}}) {
+    error(run_in_process(more + Strings{"--run", path("plain"), "--device", "cpu"}), 2,
+          "knows no attributes; train one with --condition attributes");
+  }
+}
+
+// Pictures whose attribute is their grey value, and the same without the table.
+TEST_F(AttributesProgram, TablesBesidePicturesAreShownAndTrainedOn) {
+  std::string table = "file,grey,always\n";
+  for (int i = 0; i < 20; ++i) {
+    const auto grey = static_cast<uint8_t>(12 * i);
+    const std::string name = std::to_string(i) + ".png";
+    write("faces/" + name, png_file({8, 8, 1, std::vector<uint8_t>(64, grey)}));
+    table += name + "," + std::to_string(12 * i) + ",3\n";
+  }
+  const Strings training = {"train",
+                            "--data",
+                            path("faces"),
+                            "--out",
+                            path("run"),
+                            "--device",
+                            "cpu",
+                            "--threads",
+                            "1",
+                            "-z",
+                            "2",
+                            "-b",
+                            "8",
+                            "-e",
+                            "2",
+                            "--set",
+                            "model.hidden=16",
+                            "-q",
+                            "--condition",
+                            "attributes"};
+  error(run_in_process(training), 4,
+        "images have no attributes, which model.condition \"attributes\" needs");
+  write("faces/attributes.csv", table);
+  const Outcome shown = run_in_process({"data", path("faces"), "--cache", "off"});
+  ASSERT_EQ(shown.status, 0) << shown.err;
+  EXPECT_NE(shown.out.find("in 18 training images"), std::string::npos) << shown.out;
+  EXPECT_NE(shown.out.find("  always               3            0            3            3"),
+            std::string::npos)
+      << shown.out;
+  const Outcome trained = run_in_process(training);
+  ASSERT_EQ(trained.status, 0) << trained.err;
+  EXPECT_NE(picture("sample", {"--attributes", "grey=200"}),
+            picture("sample", {"--attributes", "grey=20"}));
+  // What never varied says nothing.
+  EXPECT_EQ(picture("sample", {"--attributes", "grey=20,always=9"}),
+            picture("sample", {"--attributes", "grey=20"}));
+  // Images without attributes are told theirs.
+  write("bare/a.png", png_file({8, 8, 1, std::vector<uint8_t>(64, 40)}));
+  write("bare/b.png", png_file({8, 8, 1, std::vector<uint8_t>(64, 90)}));
+  error(run("reconstruct", {"--data", path("bare")}), 4,
+        "the images have 0 attributes, and the model was trained with 2");
+  EXPECT_EQ(run("reconstruct", {"--data", path("bare"), "--attributes", "grey=50"}).status, 0);
+  write("faces/attributes.csv", table + "0.png,1,1\n");
+  error(run("reconstruct"), 4, "attributes.csv, line 22: file \"0.png\" has a row above");
+}
+
+}  // namespace
+}  // namespace elbo
