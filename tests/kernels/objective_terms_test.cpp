@@ -1,5 +1,5 @@
-// The kernels that objectives are put together from, against the same sums written out in double. Their
-// gradients are checked in the op table.
+// The kernels that objectives are put together from, against the same sums written out in double. Gradients:
+// objective_gradients_test.cpp.
 #include <gtest/gtest.h>
 
 #include <cmath>
