@@ -157,6 +157,16 @@ TEST_P(ObjectiveTerms, MomentsOfABatch) {
   }
 }
 
+// Means far from zero cost no accuracy: all numbers here are exact, but not the products of a sum with a mean.
+TEST_P(ObjectiveTerms, CovarianceSubtractsTheMeanFirst) {
+  constexpr float kFar = 1 << 23;
+  DeviceBuffer<float> mu(device(), {kFar - 2, kFar + 4}), mean(device(), 1), c(device(), 1);
+  covariance_forward(exec(), LatentStats<float>{mu.data(), nullptr, 1, 2, 1}, mean.data(),
+                     c.data());
+  EXPECT_EQ(mean.download()[0], kFar + 1);
+  EXPECT_EQ(c.download()[0], 9.0f);
+}
+
 TEST_P(ObjectiveTerms, MeanDiscrepancyIsTheUnbiasedEstimate) {
   for (const int64_t batch : {2, 3, 9}) {
     constexpr int64_t kDim = 2;
