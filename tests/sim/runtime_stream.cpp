@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <set>
+#include <thread>
 #include <vector>
 
 #include "tests/sim/reports.h"
@@ -156,6 +157,7 @@ cudaError_t launch_erased(Launch launch, cudaStream_t stream, const void* const*
   if (!is_stream(stream)) return call.finish(cudaErrorInvalidResourceHandle);
   if (const cudaError_t error = check_configuration(launch)) return call.finish(error);
   const auto work = [launch, list = std::vector(pointers, pointers + pointer_count)] {
+    std::this_thread::sleep_for(std::chrono::microseconds(config().kernel_delay_us));
     if (sticky_error() == cudaSuccess && check_pointers(launch, list)) run_grid(launch);
   };
   return call.finish(submit(stream, work, cudaGraphNodeTypeKernel));
