@@ -5,6 +5,7 @@
 #include "apps/config_merge.h"
 #include "apps/run_data.h"
 #include "apps/threads.h"
+#include "engine/plan_table.h"
 #include "models/weights.h"
 
 namespace elbo {
@@ -112,6 +113,8 @@ TrainedRun::TrainedRun(const Arguments& arguments, Log& log)
   model_ = std::make_unique<Autoencoder>(*params_, files_.config.model, files_.image.as_size());
   params_->finalise();
   load_weights(*params_, files_.checkpoint.model, files_.checkpoint.path + "/model.safetensors");
+  // On another device by rules, which needs no word: so it is for every tool.
+  load_plan_table(*context_, files_.checkpoint.state.plan, files_.checkpoint.path + "/state.json");
   inference_ = std::make_unique<Inference>(*context_, *model_);
   if (arguments.has("--label")) tell_label(arguments);
 }
