@@ -11,11 +11,12 @@ constexpr const char* kPlace = "timed on";
 
 PlanChoice parse_choice(const std::string& product, const std::string& text,
                         const std::string& file) {
-  for (const PlanChoice choice : {PlanChoice::own, PlanChoice::cudnn}) {
+  for (const PlanChoice choice : kPlanChoices) {
     if (text == plan_choice_name(choice)) return choice;
   }
-  throw_error(ErrorCode::data, file, ": the plan of ", in_quotes(product), " is ", in_quotes(text),
-              ", expected own or cudnn; the file is damaged, or a newer program wrote it");
+  throw_error(
+      ErrorCode::data, file, ": the plan of ", in_quotes(product), " is ", in_quotes(text),
+      ", expected own, own-joint or cudnn; the file is damaged, or a newer program wrote it");
 }
 
 }  // namespace

@@ -4,8 +4,10 @@
 
 #include <cudnn.h>
 
+#include <functional>
 #include <optional>
 #include <unordered_map>
+#include <vector>
 
 #include "kernels/gpu.h"
 #include "kernels/plan_timing.h"
@@ -76,14 +78,22 @@ std::string to_text(const Key& key) {
   return text;
 }
 
-void run_own(const Exec& exec, const ConvProduct<float>& p) { tensor_core::convolve(exec, p); }
-void run_own(const Exec& exec, const ConvWeightProduct<float>& p) {
+bool run(const Exec& exec, const ConvProduct<float>& p, PlanChoice choice) {
+  if (choice == PlanChoice::cudnn) return cudnn::convolve(exec, p);
+  using tensor_core::Phases;
+  tensor_core::convolve(exec, p, choice == PlanChoice::own ? Phases::apart : Phases::joint);
+  return true;
+}
+bool run(const Exec& exec, const ConvWeightProduct<float>& p, PlanChoice choice) {
+  if (choice == PlanChoice::cudnn) return cudnn::conv_weight_gradient(exec, p);
   tensor_core::conv_weight_gradient(exec, p);
+  return true;
 }
-bool run_library(const Exec& exec, const ConvProduct<float>& p) { return cudnn::convolve(exec, p); }
-bool run_library(const Exec& exec, const ConvWeightProduct<float>& p) {
-  return cudnn::conv_weight_gradient(exec, p);
+
+bool can_join(const ConvProduct<float>& p) {
+  return tensor_core::can_join_phases(p.geometry, p.towards);
 }
+bool can_join(const ConvWeightProduct<float>&) { return false; }
 
 // What stands in for a buffer that is added to; what is only written can be written often.
 class StandIn {
@@ -135,26 +145,37 @@ class Repeatable {
   InputActivation input_;
 };
 
-// Notes the choice under `name`.
+// What the rule says, as a choice.
+template <class Product>
+PlanChoice choose_by_rule(const Exec& exec, const Product& p) {
+  if (cuda::conv_prefers_library<float>(exec, p.geometry)) return PlanChoice::cudnn;
+  const bool joint = can_join(p) && tensor_core::rule_joins_phases(p.geometry, ConvTowards::image);
+  return joint ? PlanChoice::own_joint : PlanChoice::own;
+}
+
+// Notes the choice under `name`, if there is one.
 template <class Product>
 PlanChoice choose_by_timing(const Exec& exec, const Product& product, const std::string& name) {
   PlanChoices& plans = exec.gemm->plans;
   const Repeatable repeatable(exec, product);
-  if (!repeatable
-           .possible()) {  // no memory to measure in: as if timing were not allowed, but noted,
-                           // so that a resumed run with more memory does the same
-    const bool library = cuda::conv_prefers_library<float>(exec, product.geometry);
-    plans.note(name, library ? PlanChoice::cudnn : PlanChoice::own);
-    return plans.table().at(name);
+  if (!repeatable.possible()) {
+    // No memory to measure in. Noted all the same, so that a resumed run that has more does as this one.
+    const PlanChoice choice = choose_by_rule(exec, product);
+    plans.note(name, choice);
+    return choice;
   }
   const Product p = repeatable.of(product);
-  // Refused: there is one way only, and nothing to note.
-  if (!run_library(exec, p)) return PlanChoice::own;
-  const size_t fastest =
-      cuda::fastest_of(exec, {[&] { run_own(exec, p); }, [&] { run_library(exec, p); }});
-  const PlanChoice choice = fastest == 0 ? PlanChoice::own : PlanChoice::cudnn;
-  plans.note(name, choice);
-  return choice;
+  std::vector<PlanChoice> choices = {PlanChoice::own};
+  if (can_join(p)) choices.push_back(PlanChoice::own_joint);
+  if (run(exec, p, PlanChoice::cudnn)) choices.push_back(PlanChoice::cudnn);  // else it refuses
+  if (choices.size() == 1) return PlanChoice::own;
+  std::vector<std::function<void()>> candidates;
+  for (const PlanChoice choice : choices) {
+    candidates.push_back([&exec, &p, choice] { run(exec, p, choice); });
+  }
+  const PlanChoice fastest = choices[cuda::fastest_of(exec, candidates)];
+  plans.note(name, fastest);
+  return fastest;
 }
 
 }  // namespace
@@ -182,18 +203,21 @@ std::optional<PlanChoice>& look_up(const Exec& exec, const Key& key) {
 }
 
 template <class Product>
-bool chooses(const Exec& exec, const Product& product) {
+ConvWay choose(const Exec& exec, const Product& product) {
   const bool free = exec.product_kernels == ProductKernels::automatic;
-  if (!free || !exec.gemm || !exec.gemm->conv_choices) {
-    return conv_prefers_library<float>(exec, product.geometry);
+  if (free && exec.gemm && exec.gemm->conv_choices) {
+    const Key key = key_of(exec, product);
+    std::optional<PlanChoice>& choice = look_up(exec, key);
+    if (!choice && exec.gemm->plans.timing_allowed() && !is_recording(exec)) {
+      choice = choose_by_timing(exec, product, to_text(key));
+    }
+    if (choice) {
+      return *choice == PlanChoice::cudnn       ? ConvWay::library
+             : *choice == PlanChoice::own_joint ? ConvWay::own_joint
+                                                : ConvWay::own_apart;
+    }
   }
-  const Key key = key_of(exec, product);
-  std::optional<PlanChoice>& choice = look_up(exec, key);
-  if (!choice && exec.gemm->plans.timing_allowed() && !is_recording(exec)) {
-    choice = choose_by_timing(exec, product, to_text(key));
-  }
-  if (!choice) return conv_prefers_library<float>(exec, product.geometry);
-  return *choice == PlanChoice::cudnn;
+  return conv_prefers_library<float>(exec, product.geometry) ? ConvWay::library : ConvWay::own;
 }
 
 }  // namespace
@@ -201,11 +225,11 @@ bool chooses(const Exec& exec, const Product& product) {
 ConvChoices* create_conv_choices() { return new ConvChoices; }
 void destroy_conv_choices(ConvChoices* choices) noexcept { delete choices; }
 
-bool chooses_library(const Exec& exec, const ConvProduct<float>& product) {
-  return chooses(exec, product);
+ConvWay choose_way(const Exec& exec, const ConvProduct<float>& product) {
+  return choose(exec, product);
 }
-bool chooses_library(const Exec& exec, const ConvWeightProduct<float>& product) {
-  return chooses(exec, product);
+ConvWay choose_way(const Exec& exec, const ConvWeightProduct<float>& product) {
+  return choose(exec, product);
 }
 
 std::string conv_choice_place() {

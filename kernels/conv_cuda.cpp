@@ -26,19 +26,25 @@ bool conv_prefers_library([[maybe_unused]] const Exec& exec,
 
 template <class T>
 void convolve(const Exec& exec, const ConvProduct<T>& product) {
+  using tensor_core::Phases;
+  Phases phases = Phases::by_rule;
 #ifdef ELBO_HAS_CUDNN
   if constexpr (std::is_same_v<T, float>) {
-    if (chooses_library(exec, product) && cudnn::convolve(exec, product)) return;
+    const ConvWay way = choose_way(exec, product);
+    if (way == ConvWay::library && cudnn::convolve(exec, product)) return;
+    if (way == ConvWay::own_apart) phases = Phases::apart;
+    if (way == ConvWay::own_joint) phases = Phases::joint;
   }
 #endif
-  tensor_core::convolve(exec, product);
+  tensor_core::convolve(exec, product, phases);
 }
 
 template <class T>
 void conv_weight_gradient(const Exec& exec, const ConvWeightProduct<T>& product) {
 #ifdef ELBO_HAS_CUDNN
   if constexpr (std::is_same_v<T, float>) {
-    if (chooses_library(exec, product) && cudnn::conv_weight_gradient(exec, product)) return;
+    const ConvWay way = choose_way(exec, product);
+    if (way == ConvWay::library && cudnn::conv_weight_gradient(exec, product)) return;
   }
 #endif
   tensor_core::conv_weight_gradient(exec, product);

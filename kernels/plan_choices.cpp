@@ -5,7 +5,8 @@
 namespace elbo {
 
 const char* plan_choice_name(PlanChoice choice) {
-  return choice == PlanChoice::own ? "own" : "cudnn";
+  constexpr const char* kNames[] = {"own", "own-joint", "cudnn"};
+  return kNames[static_cast<int>(choice)];
 }
 
 void PlanChoices::replace(Table table) {

@@ -17,7 +17,10 @@ namespace elbo {
 
 enum class PlanMode : int { timed, heuristic };  // heuristic: rules only
 
-enum class PlanChoice : int { own, cudnn };
+// own_joint: ours, with all phases of a transposed convolution in one product.
+enum class PlanChoice : int { own, own_joint, cudnn };
+inline constexpr PlanChoice kPlanChoices[] = {PlanChoice::own, PlanChoice::own_joint,
+                                              PlanChoice::cudnn};
 const char* plan_choice_name(PlanChoice choice);
 
 class PlanChoices {

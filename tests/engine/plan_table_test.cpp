@@ -55,8 +55,8 @@ TEST(PlanTable, AChoiceThatIsNoneIsAnErrorAndChangesNothing) {
   const PlanTable table = {
       {"conv one", "cudnn"}, {"conv two", "fast\nest"}, {"timed on", "card A"}};
   EXPECT_EQ(error_of([&] { load_plan_table(here.context, table, "runs/x/state.json"); }),
-            "4: runs/x/state.json: the plan of \"conv two\" is \"fast\\x0aest\", expected own or "
-            "cudnn; the file is damaged, or a newer program wrote it");
+            "4: runs/x/state.json: the plan of \"conv two\" is \"fast\\x0aest\", expected own, "
+            "own-joint or cudnn; the file is damaged, or a newer program wrote it");
   EXPECT_EQ(here.context.plans().table(), (PlanChoices::Table{{"conv one", PlanChoice::own}}));
 }
 

@@ -65,6 +65,11 @@ class ConvChoiceTest : public ConvTest {
   }
   static constexpr const char* kSmallLayer = "conv to features 9x8x12 k4 s2 p1 -> 4x4x16 fp32+bias";
 
+  static Layer thin_layer() {
+    return Layer({conv_transpose2d_geometry(2, {5, 4, 32}, 2, ConvWindow::square(4, 2, 1)), true});
+  }
+  static constexpr const char* kThinLayer = "conv to image 10x8x2 k4 s2 p1 -> 5x4x32 fp32+bias";
+
   ProductKernels kernels_ = ProductKernels::automatic;
   ProductPrecision precision_ = ProductPrecision::fp32;
 
@@ -122,6 +127,31 @@ TEST_P(ConvChoiceTest, BothAreTimedOnceAndTheChoiceIsObeyed) {
   }
 }
 
+// Few channels, whose phases fit into one product: three ways.
+TEST_P(ConvChoiceTest, PhasesInOneProductAreAThirdWay) {
+  const Layer layer = thin_layer();
+  {
+    const PlanTimingScope timing(choices(), true);
+    const uint64_t before = gpu::launch_count();
+    run(layer);
+    EXPECT_GE(gpu::launch_count() - before, 11u + 11u + 2u * 11u);
+  }
+  ASSERT_EQ(products(), std::vector<std::string>{kThinLayer});
+  const auto by = [&](PlanChoice choice) {
+    choices().replace({{kThinLayer, choice}});
+    return run(layer);
+  };
+  const std::vector<float> apart = by(PlanChoice::own), joint = by(PlanChoice::own_joint);
+  const std::vector<float> library = by(PlanChoice::cudnn);
+  EXPECT_NE(apart, joint);
+  EXPECT_NE(joint, library);
+  EXPECT_NE(library, apart);
+  EXPECT_EQ(run(layer, ProductKernels::own), joint) << "the rule's way";
+  oracle::Matrix want = oracle::convolve(layer.c.geometry, true, layer.x, layer.weight);
+  add(want, layer.bias);
+  for (const auto& y : {apart, joint, library}) oracle::expect_near(y, want, kThinLayer);
+}
+
 TEST_P(ConvChoiceTest, AForcedSideIsObeyedWhateverTheTableSays) {
   const Layer layer = small_layer();
   const std::vector<float> own = run(layer, ProductKernels::own);
@@ -163,9 +193,12 @@ TEST_P(ConvChoiceTest, ResultsAreRightWhileTimingAndAfter) {
       }
       const std::vector<std::string> names = products();
       EXPECT_EQ(names.size(), 3u) << "y, dx, and dW with dbias";
-      for (const PlanChoice choice : {PlanChoice::own, PlanChoice::cudnn}) {
+      for (const PlanChoice choice : kPlanChoices) {
         PlanChoices::Table table;
-        for (const std::string& name : names) table[name] = choice;
+        for (const std::string& name : names) {
+          const bool joint = choice == PlanChoice::own_joint;
+          table[name] = joint && !name.starts_with("conv to image") ? PlanChoice::own : choice;
+        }
         choices().replace(table);
         expect_right(c, seed, mode);
       }
@@ -300,16 +333,17 @@ TEST_P(ConvChoiceTest, WithoutRoomToMeasureInTheRuleIsNoted) {
 
 TEST_P(ConvChoiceTest, TheFasterOneIsChosen) {
   constexpr int kSlow = 20000;  // microseconds, of products that take less than one hundredth
-  Layer layer = small_layer();
   const PlanTimingScope timing(choices(), true);
-  for (const PlanChoice faster : {PlanChoice::cudnn, PlanChoice::own}) {
-    choices().replace({});
-    cudasim::config().kernel_delay_us = faster == PlanChoice::cudnn ? kSlow : 0;
-    cudasim::config().library_delay_us = faster == PlanChoice::own ? kSlow : 0;
-    forward(layer.c, layer.x, layer.weight, nullptr);
-    cudasim::config().kernel_delay_us = cudasim::config().library_delay_us = 0;
-    ASSERT_EQ(choices().table().size(), 1u);
-    EXPECT_EQ(choices().table().begin()->second, faster);
+  for (const Layer& layer : {small_layer(), thin_layer()}) {
+    for (const bool library : {false, true}) {
+      choices().replace({});
+      cudasim::config().kernel_delay_us = library ? kSlow : 0;
+      cudasim::config().library_delay_us = library ? 0 : kSlow;
+      forward(layer.c, layer.x, layer.weight, nullptr);
+      cudasim::config().kernel_delay_us = cudasim::config().library_delay_us = 0;
+      ASSERT_EQ(choices().table().size(), 1u);
+      EXPECT_EQ(choices().table().begin()->second == PlanChoice::cudnn, library);
+    }
   }
 }
 #endif
