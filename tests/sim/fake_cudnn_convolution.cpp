@@ -1,6 +1,4 @@
 // The heuristics' answers and the calls that convolve.
-#include <chrono>
-#include <thread>
 #include <vector>
 
 #include "tests/sim/fake_cudnn.h"
@@ -149,7 +147,7 @@ cudnnStatus_t convolve(cudnnHandle_t handle, Work work, int algorithm, const voi
   const cudaError_t error = submit(
       library(handle)->stream,
       [work, list] {
-        std::this_thread::sleep_for(std::chrono::microseconds(config().library_delay_us));
+        delay_events(config().library_delay_us);
         if (sticky_error() != cudaSuccess) return;
         for (const Region& region : list) {
           if (!region.is_read || race::is_written(region.data, region.bytes)) continue;
