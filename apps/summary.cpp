@@ -8,6 +8,7 @@
 #include "apps/train_config.h"
 #include "apps/trained_run.h"
 #include "engine/io/blob.h"
+#include "engine/plan_table.h"
 #include "kernels/sprites.h"
 #include "models/layer_spec.h"
 #include "models/trainer.h"
@@ -121,6 +122,13 @@ void print_memory(const Context& context, Trainer& trainer, int64_t batch) {
   }
 }
 
+void print_plans(const Context& context) {
+  const PlanTable table = plan_table(context);
+  if (!table.empty()) std::printf("whose kernels, by timing:\n");
+  for (const auto& [product, choice] : table)
+    std::printf("  %-60s %s\n", product.c_str(), choice.c_str());
+}
+
 }  // namespace
 
 CommandLine summary_command_line() {
@@ -140,7 +148,7 @@ CommandLine summary_command_line() {
   }
   command.notes =
       "Makes one training step on black images, so that memory is what is used and not what\n"
-      "is estimated.\n";
+      "is estimated; on CUDA it also shows whose kernels timing has chosen.\n";
   command.examples = {"elbo summary --preset burgess64",
                       "elbo summary --preset vanilla64 --image 3x64x64 --batch-size 144"};
   return command;
@@ -166,6 +174,7 @@ int summary(const Arguments& arguments) {
   print_layers(trainer.model());
   trainer.train_step();
   print_memory(context, trainer, batch);
+  print_plans(context);
   return 0;
 }
 

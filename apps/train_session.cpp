@@ -115,7 +115,8 @@ void TrainSession::resume() {
   const LoadedCheckpoint& checkpoint = plan_.resume->checkpoint;
   check_image_shape(data_.train.shape(), get_image_shape(checkpoint.state, checkpoint.path),
                     data_name(config_.data));
-  trainer_->restore(checkpoint);
+  const std::string note = trainer_->restore(checkpoint);
+  if (!note.empty()) log_.warning(note);
   for (const std::string& warning : checkpoint.warnings) log_.warning(warning);
   log_.note(fmt::format("resumed from {} after step {}", checkpoint.path, trainer_->step()));
   const RunState now = trainer_->snapshot().state;
@@ -290,6 +291,11 @@ void TrainSession::on_save(bool is_best) {
   const SavedCheckpoint saved = checkpoints_->save(contents, is_best);
   for (const std::string& warning : saved.warnings) log_.warning(warning);
   log_.file_only("saved " + saved.path);
+  if (!plans_told_) {
+    for (const auto& [product, choice] : snapshot.state.plan)
+      log_.file_only(fmt::format("plan: {}: {}", product, choice));
+  }
+  plans_told_ = plans_told_ || !snapshot.state.plan.empty();
 }
 
 void TrainSession::on_profile(bool begins) { begins ? profile_.begin() : profile_.end(); }

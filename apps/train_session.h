@@ -67,7 +67,7 @@ class TrainSession : public TrainObserver {
   Progress progress_;
   std::string config_toml_;  // what checkpoints carry
 
-  bool collapse_told_ = false;
+  bool collapse_told_ = false, plans_told_ = false;
 
   // Of the epoch under way, for the rate.
   int64_t first_step_ = 0, step_in_epoch_ = 0;

@@ -6,6 +6,7 @@
 #include "apps/config_merge.h"
 #include "apps/run_data.h"
 #include "apps/threads.h"
+#include "engine/plan_table.h"
 #include "models/weights.h"
 
 namespace elbo {
@@ -121,6 +122,8 @@ TrainedRun::TrainedRun(const Arguments& arguments, Log& log)
                 attribute_names().size(), " names and model.attributes is ",
                 model_->config().attributes, "; expected a name for each");
   }
+  // On another device by rules, which needs no word: so it is for every tool.
+  load_plan_table(*context_, files_.checkpoint.state.plan, files_.checkpoint.path + "/state.json");
   inference_ = std::make_unique<Inference>(*context_, *model_);
   if (arguments.has("--label")) tell_label(arguments);
   if (arguments.has("--attributes")) tell_attributes(arguments.text("--attributes"));

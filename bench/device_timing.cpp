@@ -7,7 +7,7 @@
 #include "engine/io/file_ops.h"
 #include "engine/step_graph.h"
 #ifdef ELBO_HAS_CUDA
-#include "kernels/gpu.h"
+#include "kernels/event_timer.h"
 #endif
 
 namespace elbo::bench {
@@ -15,37 +15,10 @@ namespace {
 
 #ifdef ELBO_HAS_CUDA
 
-class EventPair {
- public:
-  EventPair() {
-    ELBO_CUDA_CHECK(cudaEventCreate(&begin_));
-    ELBO_CUDA_CHECK(cudaEventCreate(&end_));
-  }
-  ~EventPair() {
-    cudaEventDestroy(begin_);
-    cudaEventDestroy(end_);
-  }
-  EventPair(const EventPair&) = delete;
-  EventPair& operator=(const EventPair&) = delete;
-
-  double us(Stream stream, const std::function<void()>& work) {
-    ELBO_CUDA_CHECK(cudaEventRecord(begin_, stream));
-    work();
-    ELBO_CUDA_CHECK(cudaEventRecord(end_, stream));
-    ELBO_CUDA_CHECK(cudaEventSynchronize(end_));
-    float ms = 0.0f;
-    ELBO_CUDA_CHECK(cudaEventElapsedTime(&ms, begin_, end_));
-    return 1e3 * static_cast<double>(ms);
-  }
-
- private:
-  cudaEvent_t begin_ = nullptr, end_ = nullptr;
-};
-
 double cuda_us(Context& context, const std::function<void()>& work, int samples) {
-  EventPair events;
+  gpu::EventTimer timer;
   std::vector<double> times;
-  for (int i = 0; i < samples; ++i) times.push_back(events.us(context.exec().stream, work));
+  for (int i = 0; i < samples; ++i) times.push_back(timer.us(context.exec().stream, work));
   return quantile(times, 0.5);
 }
 

@@ -116,6 +116,8 @@ void Context::set_products(ProductPrecision precision, ProductKernels kernels) {
   exec_.product_kernels = branch_.product_kernels = kernels;
 }
 
+PlanChoices& Context::plans() const { return exec_.gemm->plans; }
+
 void Context::set_overlap_launches([[maybe_unused]] bool on) {
 #ifdef ELBO_HAS_CUDA
   exec_.overlap_launches = on && exec_.on_cuda() && cuda_device::can_overlap_launches();

@@ -11,6 +11,8 @@
 
 namespace elbo {
 
+class PlanChoices;
+
 // What memory is for. Every allocation of ours belongs to one; high-water marks are reported by
 // role.
 enum class Role : int {
@@ -76,6 +78,9 @@ class Context {
   void set_recording(bool on) { recording_ = on; }
 
   Device device() const { return exec_.device; }
+
+  // Whose kernels compute what, where that is found by timing (kernels/plan_choices.h).
+  PlanChoices& plans() const;
 
   // 256-byte aligned; null for 0 bytes. Throws Error naming role, bytes wanted and bytes free.
   void* allocate(size_t bytes, Role role);

@@ -14,9 +14,10 @@
 //           same pass as dx, as in kernels/linear.h, whose struct it is. GradMode::add adds to what the
 //           buffer holds; dx with `input` must be GradMode::write.
 // Work      one product each, nothing is inserted or scattered: every output is written once. On CUDA
-//           by our own kernels, or where exec.product_kernels and the channels say so, by cuDNN's
-//           deterministic ones with passes for bias and activation behind them.
-// Numerics  fp32 sums in an order that depends on geometry and thread count only; on CUDA operands are
+//           by our own kernels or by cuDNN's deterministic ones with passes for bias and activation
+//           behind them, as exec.product_kernels, what timing has found or the channels say
+//           (conv_choice.h); while timing is allowed, a layer's first call runs both a few times.
+// Numerics  fp32 sums in an order that depends on geometry, thread count and choice only; on CUDA operands are
 //           rounded to TF32 first only if exec.products says so, or are bf16, with fp32 biases and
 //           weight gradients. The double overloads run plain loops and are the oracle of the tests.
 // Scratch   up to kGemmWorkspaceBytes from the start of exec.scratch, on either device

@@ -118,7 +118,9 @@ void convolve(const Exec& exec, const ConvProduct<T>& product);
 template <class T>
 void conv_weight_gradient(const Exec& exec, const ConvWeightProduct<T>& product);
 
-// Whether products of this geometry are the library's, as far as it has an algorithm for them.
+// Whether products of this geometry are the library's, as far as it has an algorithm for them: by
+// exec.product_kernels, else by a rule. Decides alone for a last layer that might be fused with its
+// likelihood, as the memory that it needs depends on it and is planned before anything runs.
 template <class T>
 bool conv_prefers_library(const Exec& exec, const ConvGeometry& geometry);
 

@@ -36,17 +36,8 @@ struct PlanKey {
 
 struct PlanKeyHash {
   size_t operator()(const PlanKey& key) const {
-    const ConvGeometry& g = key.geometry;
-    const ConvWindow& w = g.window;
-    uint64_t hash = static_cast<uint64_t>(key.kind) << 1 | static_cast<uint64_t>(key.precision);
-    for (const int64_t size :
-         {g.batch, g.image.height, g.image.width, g.image.channels, g.features.height,
-          g.features.width, g.features.channels, w.kernel_h, w.kernel_w, w.stride_h, w.stride_w,
-          w.padding_h, w.padding_w, w.dilation_h, w.dilation_w}) {
-      hash = (hash ^ static_cast<uint64_t>(size)) * 0x9e3779b97f4a7c15u;  // 2^64 / golden ratio
-      hash ^= hash >> 32;
-    }
-    return hash;
+    return ConvGeometryHash()(key.geometry) * 8 +
+           (static_cast<size_t>(key.kind) << 1 | static_cast<size_t>(key.precision));
   }
 };
 

@@ -161,6 +161,15 @@ struct PhaseAxis {
   }
 };
 
+inline PhaseAxis phase_axis_h(const ConvGeometry& g) {
+  const ConvWindow& w = g.window;
+  return {g.image.height, g.features.height, w.stride_h, w.padding_h, w.dilation_h, w.kernel_h};
+}
+inline PhaseAxis phase_axis_w(const ConvGeometry& g) {
+  const ConvWindow& w = g.window;
+  return {g.image.width, g.features.width, w.stride_w, w.padding_w, w.dilation_w, w.kernel_w};
+}
+
 // The weight as a phase sees it: lines are its taps x features, along them lie the image's channels.
 template <class T>
 struct PhaseWeight {

@@ -49,6 +49,23 @@ std::string ConvGeometry::to_string() const {
                 image_text(features));
 }
 
+std::string ConvGeometry::sizes() const {
+  return concat(image_text(image), window_text(window), " -> ", image_text(features));
+}
+
+size_t ConvGeometryHash::operator()(const ConvGeometry& g) const {
+  const ConvWindow& w = g.window;
+  uint64_t hash = 0;
+  for (const int64_t size :
+       {g.batch, g.image.height, g.image.width, g.image.channels, g.features.height,
+        g.features.width, g.features.channels, w.kernel_h, w.kernel_w, w.stride_h, w.stride_w,
+        w.padding_h, w.padding_w, w.dilation_h, w.dilation_w}) {
+    hash = (hash ^ static_cast<uint64_t>(size)) * 0x9e3779b97f4a7c15u;  // 2^64 / golden ratio
+    hash ^= hash >> 32;
+  }
+  return hash;
+}
+
 int64_t conv_output_extent(int64_t in, int64_t kernel, int64_t stride, int64_t padding,
                            int64_t dilation) {
   const int64_t room = in + 2 * padding - dilation * (kernel - 1) - 1;

@@ -13,6 +13,7 @@
 //           image.channels] for both (files hold PyTorch's OIHW and IOHW: models/weight_layout.h)
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 
@@ -50,7 +51,12 @@ struct ConvGeometry {
   int64_t image_rows() const { return batch * image.pixels(); }
   int64_t feature_rows() const { return batch * features.pixels(); }
   std::string to_string() const;  // "8x64x64x3 k4 s2 p1 -> 8x32x32x32", for messages and plans
+  std::string sizes() const;      // "64x64x3 k4 s2 p1 -> 32x32x32": whatever the batch
   bool operator==(const ConvGeometry&) const = default;
+};
+
+struct ConvGeometryHash {
+  size_t operator()(const ConvGeometry& geometry) const;
 };
 
 // Of a convolution along one axis: floor((in + 2 padding - dilation (kernel - 1) - 1) / stride) + 1;

@@ -21,7 +21,8 @@ enum class ProductPrecision : int { fp32, tf32 };
 
 // Which kernels compute those that both can on CUDA: the library's, or ours (matrices of fp32 on tensor
 // cores only, that is with tf32; those of bf16 always use ours). automatic goes by the batch of a linear
-// layer, see linear_uses_tensor_cores(), and by the channels of a convolution (conv_cuda.cpp).
+// layer, see linear_uses_tensor_cores(), and for a convolution by what timing has found, else by its
+// channels (conv_choice.h).
 enum class ProductKernels : int { automatic, vendor, own };
 
 struct GemmHandles;  // vendor handles and cached primitives, see kernels/gemm.h

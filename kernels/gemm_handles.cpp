@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "kernels/conv_backends.h"
+#include "kernels/conv_choice.h"
 #include "kernels/error.h"
 #include "kernels/linear_backends.h"
 
@@ -12,9 +13,14 @@ GemmHandles* create_gemm_handles(Device device) {
   auto handles = std::make_unique<GemmHandles>();
   if (device == Device::cuda) {
 #ifdef ELBO_HAS_CUDA
+#ifdef ELBO_HAS_CUDNN
+    // May throw, so before there is anything to lose.
+    handles->plans.set_place(cuda::conv_choice_place());
+#endif
     handles->cuda = cublaslt::create();
 #ifdef ELBO_HAS_CUDNN
     handles->cudnn = cudnn::create();
+    handles->conv_choices = cuda::create_conv_choices();
 #endif
 #else
     throw_error(ErrorCode::device, "create_gemm_handles: this build has no CUDA half");
@@ -39,6 +45,7 @@ void destroy_gemm_handles(GemmHandles* handles) noexcept {
 #endif
 #ifdef ELBO_HAS_CUDNN
   if (handles->cudnn) cudnn::destroy(handles->cudnn);
+  if (handles->conv_choices) cuda::destroy_conv_choices(handles->conv_choices);
 #endif
   delete handles;
 }
@@ -60,6 +67,9 @@ std::vector<std::string> describe_gemm_plans([[maybe_unused]] const GemmHandles*
   if (handles && handles->cudnn) {
     const std::vector<std::string> more = cudnn::describe(*handles->cudnn);
     lines.insert(lines.end(), more.begin(), more.end());
+    for (const auto& [product, choice] : handles->plans.table()) {
+      lines.push_back(concat(product, ": ", plan_choice_name(choice), ", by timing"));
+    }
   }
 #endif
   return lines;

@@ -4,6 +4,7 @@
 
 #include "kernels/sums.h"
 #include "kernels/tensor_conv.cuh"
+#include "kernels/tensor_conv_joint.cuh"
 #include "kernels/tensor_epilogue.cuh"
 
 namespace elbo::cuda {
@@ -20,8 +21,12 @@ void launch_conv(const Exec& exec, const Direction& direction, const Epilogue& e
                   gpu::overlapping(exec), direction, epilogue);
     };
     if (direction.cols <= ThinTile::kCols) return run(ThinTile{});
-    const int64_t large = direction.phases * tiles_of<LargeTile>(direction.rows, direction.cols);
-    large >= kManyTiles ? run(LargeTile{}) : run(SmallTile{});
+    if constexpr (Direction::kJoint) {
+      run(JointTile{});
+    } else {
+      const int64_t large = direction.phases * tiles_of<LargeTile>(direction.rows, direction.cols);
+      large >= kManyTiles ? run(LargeTile{}) : run(SmallTile{});
+    }
   });
 }
 
@@ -41,11 +46,24 @@ void run_direction(const Exec& exec, const ConvProduct<T>& p) {
 
 namespace elbo::tensor_core {
 
+bool can_join_phases(const ConvGeometry& geometry, ConvTowards towards) {
+  return towards == ConvTowards::image && cuda::can_join_phases(geometry);
+}
+bool rule_joins_phases(const ConvGeometry& geometry, ConvTowards towards) {
+  return towards == ConvTowards::image && cuda::rule_joins_phases(geometry);
+}
+
 template <class T>
-void convolve(const Exec& exec, const ConvProduct<T>& p) {
+void convolve(const Exec& exec, const ConvProduct<T>& p, Phases phases) {
   cuda::check_conv_extents(p.geometry);
+  const bool joint = phases == Phases::joint ||
+                     (phases == Phases::by_rule && rule_joins_phases(p.geometry, p.towards));
+  ELBO_CHECK(!joint || can_join_phases(p.geometry, p.towards), "convolution ",
+             p.geometry.to_string(), ": its phases do not fit into one tile");
   if (p.towards == ConvTowards::features) {
     cuda::run_direction<T, cuda::TowardsFeatures<T>>(exec, p);
+  } else if (joint) {
+    cuda::run_direction<T, cuda::JointImage<T>>(exec, p);
   } else {
     cuda::run_direction<T, cuda::TowardsImage<T>>(exec, p);
   }
@@ -54,8 +72,8 @@ void convolve(const Exec& exec, const ConvProduct<T>& p) {
   sum_cols(exec, p.out_rows(), p.out_channels(), dx, p.input->dbias, 1.0f, p.input->dbias_mode);
 }
 
-template void convolve(const Exec&, const ConvProduct<float>&);
-template void convolve(const Exec&, const ConvProduct<bf16>&);
+template void convolve(const Exec&, const ConvProduct<float>&, Phases);
+template void convolve(const Exec&, const ConvProduct<bf16>&, Phases);
 
 }  // namespace elbo::tensor_core
 

@@ -4,6 +4,8 @@
 // A direction says what is multiplied, in one or more phases of the same number of rows:
 //
 //   phases, rows, cols        of C in each phase
+//   kJoint, channels()        whether columns are more than channels of the output (tensor_conv_joint.cuh),
+//                             and how many channels it has
 //   auto at(int phase)        {a, b, pixels}: the sources, and which pixel of the output a row is
 #pragma once
 
@@ -23,6 +25,7 @@ using ThinTile = TileConfig<128, 8, 8, 1, 1, 2>;
 template <class T>
 struct TowardsFeatures {
   static constexpr Major kWeightMajor = Major::inner;
+  static constexpr bool kJoint = false;
   Gather<T, Major::inner> image;
   Operand<T, Major::inner> weight;
   int phases;
@@ -34,6 +37,8 @@ struct TowardsFeatures {
         phases(1),
         rows(image.outer),
         cols(weight.outer) {}
+
+  ELBO_HD int64_t channels() const { return cols; }
 
   struct Pixels {
     __device__ int64_t at(int64_t row) const { return row; }
@@ -49,24 +54,23 @@ struct TowardsFeatures {
 template <class T>
 struct TowardsImage {
   static constexpr Major kWeightMajor = Major::outer;
+  static constexpr bool kJoint = false;
   PhaseAxis y, x;
   const T* features;
   const T* weight;
   PixelGrid grid;
-  FastDivisor channels;  // of the features
+  FastDivisor depth;  // channels of the features
   bool feature_vectors, weight_vectors;
   int phases, phases_w, taps;
   int64_t rows, cols;
 
   TowardsImage(const ConvGeometry& g, const T* in, const T* w)
-      : y(g.image.height, g.features.height, g.window.stride_h, g.window.padding_h,
-          g.window.dilation_h, g.window.kernel_h),
-        x(g.image.width, g.features.width, g.window.stride_w, g.window.padding_w,
-          g.window.dilation_w, g.window.kernel_w),
+      : y(phase_axis_h(g)),
+        x(phase_axis_w(g)),
         features(in),
         weight(w),
         grid(g.batch, y.positions(), x.positions()),
-        channels(g.features.channels),
+        depth(g.features.channels),
         feature_vectors(is_vector_aligned(in, g.features.channels)),
         weight_vectors(is_vector_aligned(w, g.image.channels)),
         phases(y.phases() * x.phases()),
@@ -74,6 +78,8 @@ struct TowardsImage {
         taps(static_cast<int>(g.window.taps())),
         rows(grid.pixels),
         cols(g.image.channels) {}
+
+  ELBO_HD int64_t channels() const { return cols; }
 
   struct Phase {
     Gather<T, Major::inner> a;
@@ -83,12 +89,12 @@ struct TowardsImage {
   __device__ Phase at(int phase) const {
     const int phase_h = phase / phases_w, phase_w = phase % phases_w;
     const PhaseTaps taps_h = y.at(phase_h), taps_w = x.at(phase_w);
-    const int64_t inner = int64_t{taps_h.count} * taps_w.count * channels.divisor;
+    const int64_t inner = int64_t{taps_h.count} * taps_w.count * depth.divisor;
     const bool most = taps_w.count == static_cast<int>(x.most.divisor);
     const FastDivisor by_taps_w = most ? x.most : x.fewer;
     return {.a = {features, rows, inner, feature_vectors, grid, y.gather(taps_h), x.gather(taps_w),
-                  channels, by_taps_w},
-            .b = {weight, cols, inner, weight_vectors, channels, by_taps_w,
+                  depth, by_taps_w},
+            .b = {weight, cols, inner, weight_vectors, depth, by_taps_w,
                   taps_h.first_tap * x.kernel + taps_w.first_tap, y.tap_step * x.kernel, x.tap_step,
                   taps},
             .pixels = {grid, y.stride, x.stride, phase_h, phase_w, y.extent, x.extent}};

@@ -3,6 +3,7 @@
 #ifdef ELBO_HAS_CUDA
 
 #include "kernels/tensor_conv.cuh"
+#include "kernels/tensor_conv_joint.cuh"
 #include "kernels/tensor_epilogue.cuh"
 
 namespace elbo::cuda {
@@ -40,7 +41,7 @@ __global__ void __launch_bounds__(Config::kThreads, kResidentBlocks)
   const int64_t tile = part / direction.phases, rows = direction.rows / batch;
   const int64_t across = (direction.cols + Config::kCols - 1) / Config::kCols;
   phase.a.outer = (sample + 1) * rows;
-  const SampleEpilogue<Kind, T, Target> epilogue{terms, weight.at(sample), direction.cols};
+  const SampleEpilogue<Kind, T, Target> epilogue{terms, weight.at(sample), direction.channels()};
   const PixelEpilogue<std::decay_t<decltype(phase.pixels)>, SampleEpilogue<Kind, T, Target>>
       to_pixels{phase.pixels, epilogue};
   const float loss =
@@ -53,13 +54,14 @@ __global__ void __launch_bounds__(Config::kThreads, kResidentBlocks)
 // Calls f(config), with few channels by tiles that are narrow.
 template <class Direction, class F>
 auto with_config(const Direction& direction, F&& f) {
-  return direction.cols <= ThinTile::kCols ? f(ThinTile{}) : f(SmallTile{});
+  using Wide = std::conditional_t<Direction::kJoint, JointTile, SmallTile>;
+  return direction.cols <= ThinTile::kCols ? f(ThinTile{}) : f(Wide{});
 }
 
 template <Likelihood Kind, class Direction, class T, class Target>
 void launch_likelihood(const Exec& exec, const Direction& direction,
                        const ConvLikelihood<T, Target>& args) {
-  const auto terms = make_likelihood_terms<Kind>(args, direction.cols);
+  const auto terms = make_likelihood_terms<Kind>(args, direction.channels());
   const int64_t batch = args.geometry.batch;
   with_unit<T>(exec, [&]<class Tag>(Tag) {
     with_config(direction, [&]<class Config>(Config) {
@@ -89,6 +91,18 @@ int64_t parts_of(const ConvGeometry& geometry) {
   });
 }
 
+// Calls f(tag), whose Direction is that of the geometry.
+template <class D>
+struct DirectionTag {
+  using Direction = D;
+};
+template <class T, class F>
+auto with_direction(const ConvGeometry& geometry, ConvTowards towards, F&& f) {
+  if (towards == ConvTowards::features) return f(DirectionTag<TowardsFeatures<T>>{});
+  if (rule_joins_phases(geometry)) return f(DirectionTag<JointImage<T>>{});
+  return f(DirectionTag<TowardsImage<T>>{});
+}
+
 }  // namespace
 }  // namespace elbo::cuda
 
@@ -97,14 +111,16 @@ namespace elbo::tensor_core {
 template <class T, class Target>
 void conv_likelihood(const Exec& exec, ConvTowards towards, const ConvLikelihood<T, Target>& args) {
   cuda::check_conv_extents(args.geometry);
-  towards == ConvTowards::features ? cuda::run_likelihood<cuda::TowardsFeatures<T>>(exec, args)
-                                   : cuda::run_likelihood<cuda::TowardsImage<T>>(exec, args);
+  cuda::with_direction<T>(args.geometry, towards, [&]<class Tag>(Tag) {
+    cuda::run_likelihood<typename Tag::Direction>(exec, args);
+  });
 }
 
 int64_t conv_likelihood_parts(const ConvGeometry& geometry, ConvTowards towards) {
   if (geometry.batch == 0) return 1;
-  return towards == ConvTowards::features ? cuda::parts_of<cuda::TowardsFeatures<float>>(geometry)
-                                          : cuda::parts_of<cuda::TowardsImage<float>>(geometry);
+  return cuda::with_direction<float>(geometry, towards, [&]<class Tag>(Tag) {
+    return cuda::parts_of<typename Tag::Direction>(geometry);
+  });
 }
 
 template void conv_likelihood(const Exec&, ConvTowards, const ConvLikelihood<float, float>&);

@@ -13,6 +13,7 @@
 #include "kernels/latent_moments.h"
 #include "kernels/likelihood.h"
 #include "kernels/optimizer.h"
+#include "kernels/plan_choices.h"
 #include "kernels/schedule.h"
 
 namespace elbo {
@@ -179,8 +180,9 @@ struct RunConfig {
   std::string device = "auto";
   Precision precision = Precision::fp32;
   ProductKernels product_kernels = ProductKernels::automatic;  // see linear_uses_tensor_cores()
-  bool overlap_launches = false;  // CUDA: see Context::set_overlap_launches
-  int threads = 0;                // 0: as many as affinity and cgroup allow
+  PlanMode plan_mode = PlanMode::timed;  // CUDA: whose kernels are automatic's, see plan_choices.h
+  bool overlap_launches = false;         // CUDA: see Context::set_overlap_launches
+  int threads = 0;                       // 0: as many as affinity and cgroup allow
   int graph_steps = 1;        // CUDA: training steps in one recorded graph; 0: launch every kernel
   bool check_finite = false;  // check every op's output, not only losses and gradient norm
   StepWindow profile;         // steps for a profiler to look at, or on the CPU to be timed by op

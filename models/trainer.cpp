@@ -233,6 +233,10 @@ void Trainer::train_steps(int64_t steps) {
   if (step_ + steps - drained_ > kRingSize) drain();
   const OpTimes::Steps timed(tape_.op_times(), steps);
   const int64_t batch = next_batch();
+  // Only here: so all that is ever timed is timed in the first step, and a checkpoint of any later one
+  // has all choices.
+  const bool whole = batch == static_cast<int64_t>(rule_.batch);
+  const PlanTimingScope timing(context_.plans(), whole && config_.plan_mode == PlanMode::timed);
   tape_.run_steps(static_cast<uint64_t>(batch), static_cast<int>(steps),
                   [&](Tape& tape) { body(tape, batch); });
   step_ += steps;

@@ -86,8 +86,9 @@ class Trainer {
     RunState state;
   };
   const Snapshot& snapshot();
-  // Throws ErrorCode::data if the checkpoint belongs to another model or number of images.
-  void restore(const LoadedCheckpoint& checkpoint);
+  // Throws ErrorCode::data if the checkpoint belongs to another model or number of images. Returns one
+  // line for the user if not all of it can be gone on with (engine/plan_table.h), else nothing.
+  std::string restore(const LoadedCheckpoint& checkpoint);
 
   const Autoencoder& model() const { return *model_; }
   ParamStore& params() { return params_; }

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "engine/plan_table.h"
 #include "kernels/parallel.h"
 #include "models/trainer.h"
 #include "models/weights.h"
@@ -113,6 +114,7 @@ const Trainer::Snapshot& Trainer::snapshot() {
   put_means(state, "window", window_);
   put_means(state, "epoch", epoch_means_);
   state.values[kTrainImages] = static_cast<double>(train_.count());
+  state.plan = plan_table(context_);
   snapshot_.state = std::move(state);
   return snapshot_;
 }
@@ -140,8 +142,12 @@ void Trainer::check_state(const RunState& state, const std::string& file) const 
   }
 }
 
-void Trainer::restore(const LoadedCheckpoint& checkpoint) {
+std::string Trainer::restore(const LoadedCheckpoint& checkpoint) {
   check_state(checkpoint.state, checkpoint.path + "/state.json");
+  std::string note;
+  if (config_.plan_mode == PlanMode::timed) {
+    note = load_plan_table(context_, checkpoint.state.plan, checkpoint.path + "/state.json");
+  }
   load_weights(params_, checkpoint.model, checkpoint.path + "/model.safetensors");
   load_training_only(params_, checkpoint.optimizer, checkpoint.path + "/optimizer.safetensors");
   std::vector<float> span(static_cast<size_t>(params_.span_count()), 0.0f);
@@ -159,6 +165,7 @@ void Trainer::restore(const LoadedCheckpoint& checkpoint) {
   best_step_ = state.best_step;
   best_ = state.best_metric.value_or(0.0);
   upload_state();
+  return note;
 }
 
 }  // namespace elbo

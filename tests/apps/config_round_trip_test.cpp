@@ -18,6 +18,7 @@ const std::map<std::string, std::string>& other_values() {
       {"device", "cuda:1"},
       {"precision", "tf32"},
       {"product_kernels", "own"},
+      {"plan_mode", "heuristic"},
       {"threads", "3"},
       {"graph_steps", "4"},
       {"overlap_launches", "true"},

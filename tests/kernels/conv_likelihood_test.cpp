@@ -117,6 +117,9 @@ class ConvLikelihoodTest : public DeviceTest {
   static std::vector<ConvCase> cases() {
     std::vector<ConvCase> all = edge_cases();
     all.push_back(conv_case(2, {13, 11, 4}, 3, ConvWindow::square(3, 1, 1)));
+    // All phases in one product, also with two phases in a pair of columns.
+    all.push_back(transposed_case(2, {5, 4, 8}, 3, ConvWindow::square(3, 2, 1), 1));
+    all.push_back(transposed_case(2, {3, 4, 6}, 4, ConvWindow::square(3, 2, 1)));
     all.push_back(transposed_case(3, {13, 11, 16}, 1, ConvWindow::square(4, 2, 1)));
     return all;
   }

@@ -20,6 +20,7 @@ inline RunConfig tiny_config() {
   config.train.epochs = 2;
   config.train.seed = 3;
   config.output.log_interval = 5;
+  config.plan_mode = PlanMode::heuristic;  // two sessions' timings may end differently
   return config;
 }
 

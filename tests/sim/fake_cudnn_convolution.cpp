@@ -147,6 +147,7 @@ cudnnStatus_t convolve(cudnnHandle_t handle, Work work, int algorithm, const voi
   const cudaError_t error = submit(
       library(handle)->stream,
       [work, list] {
+        delay_events(config().library_delay_us);
         if (sticky_error() != cudaSuccess) return;
         for (const Region& region : list) {
           if (!region.is_read || race::is_written(region.data, region.bytes)) continue;

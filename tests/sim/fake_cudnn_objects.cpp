@@ -85,6 +85,8 @@ const char* cudnnGetErrorString(cudnnStatus_t status) {
   }
 }
 
+size_t cudnnGetVersion(void) { return CUDNN_VERSION; }
+
 cudnnStatus_t cudnnCreate(cudnnHandle_t* handle) { return create<Library>(handle); }
 cudnnStatus_t cudnnDestroy(cudnnHandle_t handle) { return destroy<Library>(handle); }
 

@@ -36,6 +36,8 @@ class ApiCall {
 // Puts work on a stream: runs it now, or later if config().async; a stream under capture records it as
 // a node of that type.
 cudaError_t submit(cudaStream_t stream, std::function<void()> work, cudaGraphNodeType type);
+// Events recorded from now on are so much later, see Config::kernel_delay_us.
+void delay_events(int microseconds);
 bool is_stream(cudaStream_t stream);
 void drain_stream(cudaStream_t stream);
 void drain_all_streams();

@@ -34,6 +34,7 @@ struct Event {
 Stream& default_stream = *new Stream;
 std::set<Stream*>& streams = *new std::set<Stream*>;
 std::set<Event*>& events = *new std::set<Event*>;
+std::chrono::microseconds events_delay{0};  // what config() adds to the times that things take
 std::map<const void*, size_t>& shared_limits = *new std::map<const void*, size_t>;
 
 constexpr size_t kSharedDefault = 48 << 10, kSharedOptIn = 227 << 10;
@@ -105,6 +106,8 @@ Stream* stream_of(cudaStream_t handle) {
 
 const std::set<Stream*>& all_streams() { return streams; }
 
+void delay_events(int microseconds) { events_delay += std::chrono::microseconds(microseconds); }
+
 bool is_stream(cudaStream_t handle) {
   Stream* stream = stream_of(handle);
   return stream == &default_stream || streams.count(stream);
@@ -156,6 +159,7 @@ cudaError_t launch_erased(Launch launch, cudaStream_t stream, const void* const*
   if (!is_stream(stream)) return call.finish(cudaErrorInvalidResourceHandle);
   if (const cudaError_t error = check_configuration(launch)) return call.finish(error);
   const auto work = [launch, list = std::vector(pointers, pointers + pointer_count)] {
+    delay_events(config().kernel_delay_us);
     if (sticky_error() == cudaSuccess && check_pointers(launch, list)) run_grid(launch);
   };
   return call.finish(submit(stream, work, cudaGraphNodeTypeKernel));
@@ -235,7 +239,7 @@ cudaError_t cudaEventRecord(cudaEvent_t handle, cudaStream_t stream) {
   completion->stream = stream_of(stream);
   event->last = completion;
   const auto work = [completion] {
-    completion->time = std::chrono::steady_clock::now();
+    completion->time = std::chrono::steady_clock::now() + events_delay;
     completion->done = true;
   };
   return call.finish(submit(stream, work, cudaGraphNodeTypeEventRecord));
