@@ -283,7 +283,7 @@ TEST(PixelFormulas, MatchSciPy) {
     const double x = row["level"].get<double>() / 255, a = row["first"], b = row["second"];
     const double nll = row["nll"];
     for (size_t k = 0; k < exact.size(); ++k) {
-      if (exact[k].name != row["likelihood"]) continue;
+      if (exact[k].name != row["likelihood"].get<std::string>()) continue;
       ++compared;
       EXPECT_NEAR(exact[k].nll(x, a, b), nll, 1e-6 + 1e-9 * std::abs(nll)) << row;
       const double tolerance =
