@@ -145,6 +145,32 @@ TEST_P(StepRecordTest, ANonFiniteLossTripsTheWire) {
   EXPECT_EQ(record(known, {NAN}, {1.0f}).state.bad_op, 12u) << "an op's own id says more";
 }
 
+// What lies behind the last loss and the last gradient belongs to somebody else.
+TEST_P(StepRecordTest, NothingBehindTheEndCounts) {
+  for (const int64_t count : {0, 2, 5}) {
+    std::vector<float> grad(static_cast<size_t>(count) + 1, 1.0f);
+    grad.back() = NAN;
+    DeviceBuffer<float> dgrad(device(), grad), nll(device(), {4.0f, 6.0f, NAN}),
+        kl(device(), {1.0f, 2.0f, NAN});
+    DeviceBuffer<StepState> state(device(), std::vector<StepState>{example()});
+    DeviceBuffer<LossRecord> ring(device(), std::vector<LossRecord>(4));
+    StepRecord args;
+    args.grad = dgrad.data();
+    args.count = count;
+    args.nll = nll.data();
+    args.kl = kl.data();
+    args.nll_count = args.batch = 2;
+    args.state = state.data();
+    args.ring = ring.data();
+    args.ring_size = 4;
+    record_step(exec(), args);
+    EXPECT_EQ(state.download()[0].bad_op, 0u) << count;
+    EXPECT_EQ(ring.download()[2].recon, 5.0f);
+    EXPECT_EQ(ring.download()[2].kl, 1.5f);
+    EXPECT_NEAR(ring.download()[2].grad_norm, std::sqrt(static_cast<double>(count)), 1e-6);
+  }
+}
+
 TEST_P(StepRecordTest, ANonFiniteRunningStatisticTripsTheWire) {
   for (const size_t gradients : {0, 3, 300}) {
     for (const int64_t count : {1, 64, 513}) {
