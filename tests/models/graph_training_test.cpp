@@ -157,6 +157,7 @@ class StepNodes : public GraphTraining {
     config.data.kind = DataKind::sprites;
     config.data.resolution = 28;
     config.precision = precision;
+    config.plan_mode = PlanMode::heuristic;
     Trainer trainer(context, config, images, nullptr);
     for (int i = 0; i < 2; ++i) trainer.train_step();
     const StepGraph* graph = trainer.tape().find_graph(static_cast<uint64_t>(batch), 1);
