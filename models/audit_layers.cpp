@@ -207,7 +207,7 @@ void normalise_groups(const AuditLayer& l, const double* in, double* out) {
       variance += (in[i] - mean) * (in[i] - mean) / static_cast<double>(size);
     }
     for (int64_t i = begin; i < begin + size; ++i) {
-      const double normal = (in[i] - mean) / std::sqrt(variance + kAuditEpsilon);
+      const double normal = (in[i] - mean) / std::sqrt(variance + kAuditGroupEpsilon);
       out[i] = l.weight[i / pixels] * normal + l.bias[i / pixels];
     }
   }

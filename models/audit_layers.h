@@ -14,8 +14,8 @@ namespace elbo {
 
 using AuditRows = std::vector<double>;  // row-major
 
-// Of normalisations: PyTorch's default, which is all that we train with.
-inline constexpr double kAuditEpsilon = 1e-5;
+// What training adds to a variance: PyTorch's default for batches, that of KL autoencoders for groups.
+inline constexpr double kAuditBatchEpsilon = 1e-5, kAuditGroupEpsilon = 1e-6;
 
 struct AuditPicture {
   int64_t channels = 1, height = 1, width = 1;

@@ -94,7 +94,7 @@ AuditLayer AuditReader::batch_norm(const std::string& name, const AuditPicture& 
   layer.from = layer.to = picture;
   layer.in = layer.out = picture.size();
   for (size_t c = 0; c < gamma.size(); ++c) {
-    const double factor = gamma[c] / std::sqrt(variance[c] + kAuditEpsilon);
+    const double factor = gamma[c] / std::sqrt(variance[c] + kAuditBatchEpsilon);
     layer.weight.push_back(factor);
     layer.bias.push_back(beta[c] - factor * mean[c]);
   }
