@@ -94,7 +94,7 @@ void ParamStore::allocate_shadow() {
 }
 
 void ParamStore::refresh_shadow() {
-  if (shadow()) round_to_bf16(context_->exec(), span_, values_.as<float>(), shadow());
+  if (shadow()) convert<float>(context_->exec(), span_, values_.as<float>(), shadow());
 }
 
 void ParamStore::allocate_moments() {

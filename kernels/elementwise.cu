@@ -79,11 +79,16 @@ struct alignas(16) Unit16 {
   uint64_t bits[2];
 };
 
-struct RoundToBf16 {
-  const float* x;
-  bf16* y;
+template <class From, class To>
+struct Convert {
+  const From* x;
+  To* y;
+  GradMode mode;
 
-  ELBO_HD void operator()(int64_t i) const { y[i] = from_float<bf16>(x[i]); }
+  ELBO_HD void operator()(int64_t i) const {
+    const float value = to_float(x[i]);
+    y[i] = from_float<To>(mode == GradMode::add ? to_float(y[i]) + value : value);
+  }
 };
 
 template <class Unit>
@@ -224,10 +229,13 @@ void sum_repeated_rows(const Exec& exec, int64_t rows, int64_t cols, int64_t tim
   for_each_cell<T>(exec, rows, cols, SumRepeatedRows<T>{dy, dx, cols, times, mode});
 }
 
-void round_to_bf16(const Exec& exec, int64_t n, const float* x, bf16* y) {
-  check_pointers("round_to_bf16", n, x && y);
-  for_each(exec, n, RoundToBf16{x, y});
+template <class From, class To>
+void convert(const Exec& exec, int64_t n, const From* x, To* y, GradMode mode) {
+  check_pointers("convert", n, x && y);
+  for_each(exec, n, Convert<From, To>{x, y, mode});
 }
+template void convert(const Exec&, int64_t, const float*, bf16*, GradMode);
+template void convert(const Exec&, int64_t, const bf16*, float*, GradMode);
 
 void convert_u8(const Exec& exec, int64_t n, const uint8_t* x, float* y, float scale) {
   check_pointers("convert_u8", n, x && y);

@@ -7,7 +7,7 @@
 //   repeat_rows        y[r*times + k] (+)= x[r]     for k < times: each row `times` times in a row
 //   sum_repeated_rows  dx[r] (+)= sum_k dy[r*times + k], the gradient of repeat_rows
 //   convert_u8         y = scale * x / 255          stored pixels to [0, scale]
-//   round_to_bf16      y = x, to nearest even
+//   convert            y (+)= x as another type, to nearest even
 //
 // copy_matrix is concat, slice and their gradients: a slice of columns is a copy whose source
 // starts in mid-row, a concat is one copy per part, and the gradient of either is the copy the
@@ -59,6 +59,8 @@ void sum_repeated_rows(const Exec& exec, int64_t rows, int64_t cols, int64_t tim
                        T* dx, GradMode mode = GradMode::write);
 
 void convert_u8(const Exec& exec, int64_t n, const uint8_t* x, float* y, float scale = 1.0f);
-void round_to_bf16(const Exec& exec, int64_t n, const float* x, bf16* y);
+// Float to bf16, or back.
+template <class From, class To>
+void convert(const Exec& exec, int64_t n, const From* x, To* y, GradMode mode = GradMode::write);
 
 }  // namespace elbo

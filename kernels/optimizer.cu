@@ -164,7 +164,7 @@ void update([[maybe_unused]] const Exec& exec, const OptimizerStep& args,
 #endif
   if (args.state->bad_op != 0) return;
   cpu::map(args.count, Rule::prepare(args.hyper, *args.state), in, out);
-  if (args.shadow) round_to_bf16(exec, args.count, args.param, args.shadow);
+  if (args.shadow) convert(exec, args.count, args.param, args.shadow);
   if (args.next_step) advance(*args.state, *args.next_step);
 }
 

@@ -226,8 +226,14 @@ Tensor Autoencoder::with_condition(Tape& tape, const Tensor& x, const Tensor& to
 Tensor Autoencoder::features(Tape& tape, const Tensor& x, const Tensor& told) const {
   // Planes stand beside a picture's channels, and beside all values of what an MLP sees.
   const bool planes = conditional() && config_.convolutional();
-  const Tensor seen = with_condition(tape, planes ? view_as(tape, x, {image_, false}) : x, told);
-  return view_as(tape, encoder_->run(tape, seen), {features_.size, true});
+  Tensor seen = with_condition(tape, planes ? view_as(tape, x, {image_, false}) : x, told);
+  size_t begin = 0;
+  if (variational() && latent_is_picture() && seen.dtype == DType::bf16) {
+    // Mean and log-variance are never rounded, so the layer that makes them computes in f32.
+    begin = encoder_->size() - 1;
+    seen = cast(tape, encoder_->run(tape, seen, 0, begin), DType::f32);
+  }
+  return view_as(tape, encoder_->run(tape, seen, begin, encoder_->size()), {features_.size, true});
 }
 
 Tensor Autoencoder::encode_freely(Tape& tape, const Tensor& x, const Tensor& told) const {
@@ -287,8 +293,10 @@ LatentBlock Autoencoder::sample(Tape& tape, const Tensor& x, const NoiseSource& 
   const Tensor encoded = features(tape, x, told);
   if (conditional() || !decoder_->is_plain_linear(0)) {
     LatentBlock block;
-    block.latent = reparam_kl(tape, heads(tape, encoded), noise, kl_weight);
-    block.y = decoder_->run(tape, with_condition(tape, block.latent.z, told), 0, 1);
+    const DType statistics = x.dtype == DType::bf16 ? DType::f32 : x.dtype;
+    block.latent = reparam_kl(tape, heads(tape, cast(tape, encoded, statistics)), noise, kl_weight);
+    const Tensor z = cast(tape, block.latent.z, x.dtype);
+    block.y = decoder_->run(tape, with_condition(tape, z, told), 0, 1);
     return block;
   }
   const LayerWeights& first = decoder_->weights(0);

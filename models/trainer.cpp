@@ -61,12 +61,6 @@ Trainer::Trainer(Context& context, const RunConfig& config, const ImageData& tra
     throw_error(ErrorCode::usage, "--precision ", precision_name(config.precision),
                 " needs a CUDA device; the CPU computes in fp32");
   }
-  if (config.precision == Precision::bf16 && config.model.conditional() &&
-      config.model.variational()) {
-    throw_error(ErrorCode::usage,
-                "--precision bf16 does not go with a variational model of model.condition \"",
-                condition_name(config.model.condition), "\"; use fp32 or tf32");
-  }
   if (train.labelled() < train.count() && !config.model.classifier) {
     throw_error(ErrorCode::usage, "labels are known of ", train.labelled(), " of ", train.count(),
                 " training images, and model.classifier, which would guess the others, is false");

@@ -56,7 +56,7 @@ Tensor add(Tape& tape, const Tensor& a, const Tensor& b) {
   check_same_shape("add", a, b);
   const Tensor y = tape.new_value(a.shape, a.dtype);
   tape.op("add", {a, b}, {y}, [&](const Exec& exec) {
-    with_element_type("add", a, [&]<class T>(T) {
+    with_storage_type("add", a, [&]<class T>(T) {
       elbo::add(exec, a.size(), static_cast<const T*>(a.as<T>()), static_cast<const T*>(b.as<T>()),
                 y.as<T>(), GradMode::write);
     });
@@ -100,6 +100,36 @@ Tensor scale(Tape& tape, const Tensor& x, double factor) {
     if (const std::optional<Tensor> dy = t.upstream(y)) {
       pass_scaled(t, "scale_backward", *dy, x, factor);
     }
+  });
+  return y;
+}
+
+namespace {
+
+void convert_between(Tape& tape, const char* name, const Tensor& x, const Tensor& y,
+                     GradMode mode) {
+  tape.op(name, {x, y}, {y}, [&](const Exec& exec) {
+    if (x.dtype == DType::f32) {
+      convert<float>(exec, x.size(), x.as<float>(), y.as<bf16>(), mode);
+    } else {
+      convert<bf16>(exec, x.size(), x.as<bf16>(), y.as<float>(), mode);
+    }
+  });
+}
+
+}  // namespace
+
+Tensor cast(Tape& tape, const Tensor& x, DType type) {
+  if (x.dtype == type) return x;
+  const auto known = [](DType t) { return t == DType::f32 || t == DType::bf16; };
+  ELBO_CHECK(known(x.dtype) && known(type), "cast: ", dtype_name(x.dtype), " to ", dtype_name(type),
+             "; expected f32 and bf16");
+  const Tensor y = tape.new_value(x.shape, type);
+  convert_between(tape, "cast", x, y, GradMode::write);
+  tape.record("cast", {x}, [x, y](Tape& t) {
+    const std::optional<Tensor> dy = t.upstream(y);
+    const GradSlot slot = dy ? t.grad_slot(x) : GradSlot{};
+    if (slot) convert_between(t, "cast_backward", *dy, slot.dx, slot.mode);
   });
   return y;
 }

@@ -1,6 +1,7 @@
 // The small ops that everything else is composed of.
 //
 //   add, mul         y = a + b, a * b            element by element, equal shapes
+//   cast             y = x as f32 or bf16        x itself if it is
 //   scale            y = factor * x
 //   concat_cols      y = [a | b]                 [B, D1], [B, D2] -> [B, D1 + D2]
 //   slice_cols       y = x[:, begin:end]
@@ -15,7 +16,7 @@
 //   detach           x as a constant: no gradient goes through
 //   scale_grad       x itself, with its gradient multiplied on the way back (-1: gradient reversal)
 //
-// Every op works on f32, and on f64 on the CPU; reshape, flatten and detach on bf16 too.
+// Every op works on f32, and on f64 on the CPU; add, cast, reshape, flatten and detach on bf16 too.
 // Errors    elbo::Error if shapes disagree
 #pragma once
 
@@ -25,6 +26,7 @@ namespace elbo {
 
 Tensor add(Tape& tape, const Tensor& a, const Tensor& b);
 Tensor mul(Tape& tape, const Tensor& a, const Tensor& b);
+Tensor cast(Tape& tape, const Tensor& x, DType type);
 Tensor scale(Tape& tape, const Tensor& x, double factor);
 Tensor concat_cols(Tape& tape, const Tensor& a, const Tensor& b);
 Tensor slice_cols(Tape& tape, const Tensor& x, int64_t begin, int64_t end);

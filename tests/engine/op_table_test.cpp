@@ -76,7 +76,7 @@ TEST(OpTableItself, HasAnEntryForEveryOpDeclaredInEngineOps) {
   std::set<std::string> tested;
   for (const OpEntry& entry : op_table()) tested.insert(entry.op);
   // Ops without a derivative to check, which have a test of their own below.
-  const std::set<std::string> elsewhere = {"detach", "scale_grad", "prior_sample",
+  const std::set<std::string> elsewhere = {"cast", "detach", "scale_grad", "prior_sample",
                                            "scale_grad_rows"};
   std::set<std::string> declared;
   for (const auto& file :
@@ -118,6 +118,30 @@ TEST(OpTableItself, GradientsThatAreNotDerivatives) {
   for (size_t i = 0; i < 6; ++i) {
     EXPECT_DOUBLE_EQ(2 * once.leaves[0][i], twice.leaves[0][i]);
     EXPECT_DOUBLE_EQ(-2 * twice.leaves[0][i], back.leaves[0][i]);
+  }
+}
+
+// Numbers that bf16 holds come through a cast as they are; their gradient is rounded on its way back.
+TEST(OpTableItself, ACastPassesOnWhatItsTypeHolds) {
+  OpCase plain;
+  plain.leaves = {Shape{2, 3}};
+  plain.run = [](OpInputs& in) {
+    return OpOutputs{{mul(in.tape, in.leaves[0], in.leaves[0])}, {}};
+  };
+  OpCase through = plain;
+  through.run = [](OpInputs& in) {
+    const Tensor half = cast(in.tape, in.leaves[0], DType::bf16);
+    return OpOutputs{{mul(in.tape, cast(in.tape, half, DType::f32), in.leaves[0])}, {}};
+  };
+  OpValues values = draw_values(plain, 1);
+  values.leaves[0] = {1.5, -2.25, 0, 96, -0.0078125, 3};
+  for (const Device device : available_devices()) {
+    const OpGradients want = run_op(plain, values, device, DType::f32);
+    const OpGradients got = run_op(through, values, device, DType::f32);
+    EXPECT_EQ(got.objective, want.objective);
+    for (size_t i = 0; i < 6; ++i) {
+      EXPECT_NEAR(got.leaves[0][i], want.leaves[0][i], 0.004 * std::abs(want.leaves[0][i])) << i;
+    }
   }
 }
 

@@ -92,6 +92,29 @@ TEST_P(Elementwise, DoubleArithmeticServesTheOracle) {
   if (device() == Device::cpu) check_arithmetic<double>();
 }
 
+TEST_P(Elementwise, ConvertsBetweenTypes) {
+  const auto check_pair = [&]<class From, class To>(From, To) {
+    for (const int64_t n : kSizes) {
+      for (const GradMode mode : kModes) {
+        auto x = random_values<From>(n, 1);
+        if (n > 2) x[n - 1] = from_float<From>(-0.0f);
+        const auto old = random_values<To>(n, 3);
+        DeviceBuffer<From> dx(device(), x);
+        DeviceBuffer<To> dy(device(), old);
+        convert(exec(), n, dx.data(), dy.data(), mode);
+        std::vector<To> want;
+        for (size_t i = 0; i < x.size(); ++i) {
+          const float before = to_float(old[i]), value = to_float(x[i]);
+          want.push_back(from_float<To>(mode == GradMode::add ? before + value : value));
+        }
+        EXPECT_EQ(bytes_of(dy.download()), bytes_of(want)) << n;
+      }
+    }
+  };
+  check_pair(float{}, bf16{});
+  check_pair(bf16{}, float{});
+}
+
 TEST_P(Elementwise, FillWritesEveryElementAndNoOther) {
   for (const int64_t n : kSizes) {
     for (const size_t shift : {0, 1}) {

@@ -148,6 +148,22 @@ INSTANTIATE_TEST_SUITE_P(
                     PrecisionCase{Precision::bf16, ProductKernels::automatic, 0x1p-8, 0x1p-5}),
     [](const auto& info) { return name_of(info.param); });
 
+void expect_bf16_agrees_with_fp32(RunConfig config, const std::string& what) {
+  config.train.epochs = 1;
+  config.output.log_interval = 1;
+  Recorder want, got;
+  Session fp32(config, Device::cuda);
+  fp32.trainer.run(want);
+  config.precision = Precision::bf16;
+  Session bf16(config, Device::cuda);
+  bf16.trainer.run(got);
+  ASSERT_EQ(got.reports.size(), want.reports.size());
+  for (size_t i = 0; i < want.reports.size(); ++i) {
+    const double loss = want.reports[i].window.loss;
+    EXPECT_NEAR(got.reports[i].window.loss, loss, 0x1p-7 * std::abs(loss)) << what << i;
+  }
+}
+
 // bf16 with each kind of model and likelihood: the plain autoencoder has no latent block, and without a
 // hidden layer the block's decoder layer is the last one.
 TEST(Trainer, Bf16TrainsEveryKindOfModel) {
@@ -161,23 +177,34 @@ TEST(Trainer, Bf16TrainsEveryKindOfModel) {
         config.model.likelihood = likelihood;
         config.model.hidden = hidden;
         config.model.activation = Activation::silu;
-        config.train.epochs = 1;
-        config.output.log_interval = 1;
-        Recorder want, got;
-        Session fp32(config, Device::cuda);
-        fp32.trainer.run(want);
-        config.precision = Precision::bf16;
-        Session bf16(config, Device::cuda);
-        bf16.trainer.run(got);
-        ASSERT_EQ(got.reports.size(), want.reports.size());
-        for (size_t i = 0; i < want.reports.size(); ++i) {
-          const double loss = want.reports[i].window.loss;
-          EXPECT_NEAR(got.reports[i].window.loss, loss, 0x1p-7 * std::abs(loss))
-              << static_cast<int>(kind) << static_cast<int>(likelihood) << hidden.size() << i;
-        }
+        expect_bf16_agrees_with_fp32(
+            config, concat(static_cast<int>(kind), " ", static_cast<int>(likelihood), " ",
+                           hidden.size(), " "));
       }
     }
   }
+}
+
+// The layers of a KL autoencoder around a latent that is a picture, and a decoder that begins with a
+// normalised layer, which is no part of a latent block either.
+TEST(Trainer, Bf16TrainsWhatHasNoLatentBlock) {
+  if (!why_no_cuda().empty()) GTEST_SKIP() << why_no_cuda();
+  RunConfig config = tiny_config();
+  config.model.encoder = {"conv 4 k3 s2", "res 8 gn2 silu", "attention gn2", "norm gn2 silu",
+                          "conv 4 k3"};
+  config.model.decoder = {"conv 8 k3", "res 4 gn2 silu", "upsample 2", "norm gn2 silu",
+                          "conv image k3"};
+  config.model.kind = ModelKind::conv_vae;
+  config.model.latent_channels = 2;
+  expect_bf16_agrees_with_fp32(config, "picture ");
+  config.model.kind = ModelKind::conv_ae;
+  config.model.latent_channels = 4;
+  expect_bf16_agrees_with_fp32(config, "plain ");
+  config.model.kind = ModelKind::conv_vae;
+  config.model.latent_channels = 0;
+  config.model.encoder = {"conv 4 k4 s2 bn relu"};
+  config.model.decoder = {"linear 12 bn relu", "linear flat relu", "convt image k4 s2"};
+  expect_bf16_agrees_with_fp32(config, "normalised ");
 }
 
 TEST(Trainer, OverfitsOneBatch) {
