@@ -155,6 +155,7 @@ MergedConfig merge_config(Fs& fs, const ConfigSources& sources) {
 
 RunConfig parse_written_config(std::string_view text, const std::string& file_name) {
   RunConfig config;
+  config.plan_mode = PlanMode::heuristic;  // of runs that were begun before there was a choice
   for (const ConfigEntry& entry : read_config_text(text, file_name).entries) {
     if (entry.key != "preset") {
       apply(config, *find_config_key(entry.key), entry.value, entry.place);

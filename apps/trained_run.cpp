@@ -122,6 +122,7 @@ TrainedRun::TrainedRun(const Arguments& arguments, Log& log)
                 attribute_names().size(), " names and model.attributes is ",
                 model_->config().attributes, "; expected a name for each");
   }
+  context_->set_products(ProductPrecision::fp32, files_.config.product_kernels);
   // On another device by rules, which needs no word: so it is for every tool.
   load_plan_table(*context_, files_.checkpoint.state.plan, files_.checkpoint.path + "/state.json");
   inference_ = std::make_unique<Inference>(*context_, *model_);

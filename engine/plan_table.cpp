@@ -30,18 +30,14 @@ PlanTable plan_table(const Context& context) {
 }
 
 std::string load_plan_table(Context& context, const PlanTable& table, const std::string& file) {
-  PlanChoices::Table choices;
-  std::string place;
-  for (const auto& [product, text] : table) {
-    if (product == kPlace) {
-      place = text;
-    } else {
-      choices[product] = parse_choice(product, text, file);
-    }
-  }
   PlanChoices& plans = context.plans();
+  const auto found = table.find(kPlace);
+  const std::string place = found == table.end() ? "" : found->second;
   const bool here = place == plans.place();
-  if (!here) choices.clear();
+  PlanChoices::Table choices;
+  for (const auto& [product, text] : table) {  // of elsewhere they may be others than ours
+    if (here && product != kPlace) choices[product] = parse_choice(product, text, file);
+  }
   plans.replace(std::move(choices));
   if (here || table.empty() || plans.place().empty()) return "";
   return concat(file, ": kernels were chosen by timing on ", in_quotes(place), ", and this is ",

@@ -197,5 +197,11 @@ TEST(ConfigRoundTrip, StagesHoldTheirLastValueForEver) {
   EXPECT_EQ(schedule_value(schedule, uint64_t{1} << 62), 1.0f);
 }
 
+// Or a run begun by rules would go on with other kernels.
+TEST(ConfigRoundTrip, ARunFromBeforePlansWereTimedKeepsToRules) {
+  EXPECT_EQ(parse_written_config("", "config.toml").plan_mode, PlanMode::heuristic);
+  EXPECT_EQ(RunConfig().plan_mode, PlanMode::timed);
+}
+
 }  // namespace
 }  // namespace elbo

@@ -41,11 +41,13 @@ TEST(PlanTable, OfAnotherDeviceIsDroppedAndSaidSo) {
   EXPECT_TRUE(here.context.plans().table().empty());
   EXPECT_NE(load_plan_table(here.context, {{"conv one", "own"}}, "state.json"), "");
   EXPECT_TRUE(here.context.plans().table().empty()) << "it does not say where it is from";
+  // What nobody obeys need not be known.
+  EXPECT_NE(load_plan_table(here.context, {{"conv one", "new"}, {"timed on", "card A"}}, "s"), "");
 }
 
 TEST(PlanTable, TheCpuHasNothingToChoose) {
   Context cpu;
-  EXPECT_EQ(load_plan_table(cpu, {{"conv one", "own"}, {"timed on", "card A"}}, "state.json"), "");
+  EXPECT_EQ(load_plan_table(cpu, {{"conv one", "new"}, {"timed on", "card A"}}, "state.json"), "");
   EXPECT_TRUE(cpu.plans().table().empty());
 }
 

@@ -84,7 +84,8 @@ TEST_P(ConvCudnnTest, TheLibraryIsChosenForManyChannelsOnly) {
 
 // A last layer that is the library's is not fused: forward, then the likelihood, in one part.
 TEST_P(ConvCudnnTest, LikelihoodFollowsTheChoice) {
-  const ConvGeometry g = conv_transpose2d_geometry(2, {6, 6, 5}, 3, ConvWindow::square(4, 2, 1));
+  // An image is several tiles, also with all phases in one product; the library is one part.
+  const ConvGeometry g = conv_transpose2d_geometry(2, {14, 14, 5}, 3, ConvWindow::square(4, 2, 1));
   EXPECT_EQ(conv_transpose2d_likelihood_parts<float>(conv_exec(), g), 1);
   EXPECT_GT(conv_transpose2d_likelihood_parts<bf16>(conv_exec(), g), 1) << "bf16 is ours";
   const Exec own = choose(ProductPrecision::fp32, ProductKernels::own);
