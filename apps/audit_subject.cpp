@@ -126,6 +126,10 @@ AuditOptions audit_options(const Arguments& arguments) {
 AuditReport audit_subject(const Subject& subject, const AuditData& data,
                           const AuditOptions& options) {
   const ModelConfig& model = subject.config.model;
+  if (options.nll_samples > 0 && subject.image && !model.variational()) {
+    throw_error(ErrorCode::usage,
+                "--nll-samples: a plain autoencoder has no log p(x) to estimate; leave it out");
+  }
   const SafetensorsView& weights = subject.weights.view;
   if (!subject.image &&
       (model.conditional() || model.quantised() || model.prior != Prior::standard)) {

@@ -66,6 +66,12 @@ TEST_F(CodeToolsTest, ScoresAverageToWhatEvaluateSays) {
   EXPECT_NEAR(sums[5], json.at("nll_nats"), 1e-9);
 }
 
+TEST_F(CodeToolsTest, APlainAutoencoderHasNoLikelihoodToEstimate) {
+  for (const char* tool : {"evaluate", "score"}) {
+    error({tool, "--run", plain_run(), "--nll-samples", "4"}, 2, "has no log p(x) to estimate");
+  }
+}
+
 TEST_F(CodeToolsTest, ScoresTellOutliers) {
   const Outcome outcome =
       ok({"score", "--run", run(), "--outlier-label", "2", "--worst", path("w.png")});
