@@ -117,7 +117,9 @@ class ChannelPassesTest : public DeviceTest {
 
   template <class T>
   Sums<Compute<T>> reduce(const ChannelLayout& at, const std::vector<T>& a, const std::vector<T>& b,
-                          size_t shift = 0) {
+                          size_t shift = 0, size_t scratch_bytes = 0) {
+    Exec on = exec();
+    if (scratch_bytes > 0) on.scratch.bytes = scratch_bytes;
     using R = Compute<T>;
     const auto n = static_cast<size_t>(at.segments * at.channels);
     DeviceBuffer<T> dev_a(device(), a, shift), dev_b(device(), b, shift);
@@ -129,7 +131,7 @@ class ChannelPassesTest : public DeviceTest {
     f.sum = sum.data();
     f.mean = mean.data();
     f.visits = visits.data();
-    channel_reduce(exec(), at, f, PointerPack<const T, 2>{{dev_a.data(), dev_b.data()}});
+    channel_reduce(on, at, f, PointerPack<const T, 2>{{dev_a.data(), dev_b.data()}});
     return {sum.download(), mean.download(), visits.download()};
   }
 
@@ -197,6 +199,14 @@ TEST_P(ChannelPassesTest, NothingToDoLaunchesNothing) {
     check_reduce<float>(at, 0);
   }
   check_map<float>({2, 0, 4}, 0);
+}
+
+TEST_P(ChannelPassesTest, TakesTheScratchThatItSaysAndNoLess) {
+  const ChannelLayout at{1, 2000, 3};  // in several parts
+  const auto a = random_values<float>(at.size(), 3), b = random_values<float>(at.size(), 4);
+  const auto want = reduce(at, a, b), got = reduce(at, a, b, 0, kChannelPartialBytes);
+  EXPECT_EQ(got.sum, want.sum);
+  EXPECT_THROW(reduce(at, a, b, 0, kChannelPartialBytes - 1), Error);
 }
 
 INSTANTIATE_TEST_SUITE_P(Devices, ChannelPassesTest, testing::ValuesIn(available_devices()),
