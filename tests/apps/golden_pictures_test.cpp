@@ -81,7 +81,7 @@ void compare_with_golden(const std::string& file, const Picture& picture) {
 
 struct GoldenCase {
   const char* name;
-  Strings arguments;
+  Strings arguments;           // "@name" is a file of Trained
   bool of_run = true;          // --run goes with it
   const char* flag = "--out";  // that names the picture
 };
@@ -105,6 +105,8 @@ class GoldenPictures : public testing::TestWithParam<GoldenCase> {
       std::vector<uint8_t> colours;
       for (int i = 0; i < 10 * 6 * 4 * 3; ++i) colours.push_back(static_cast<uint8_t>(i * 37));
       write_npy(real_fs(), path("set/x.npy"), colours, {10, 6, 4, 3});
+      const std::vector<float> latents = {0, 0, 1, -1, -2, 0.5f, 1.5f, 1.5f};
+      write_npy(real_fs(), path("latents.npy"), latents, {4, 2});
     }
     void TestBody() override {}
     using ProgramTest::path;
@@ -119,7 +121,9 @@ TEST_P(GoldenPictures, AreDrawnAgain) {
   const GoldenCase& test = GetParam();
   const std::string picture = trained().path(std::string(test.name) + ".png");
   Strings arguments = test.arguments;
-  if (arguments[0] == "data") arguments.insert(arguments.begin() + 1, trained().path("set"));
+  for (std::string& argument : arguments) {
+    if (argument.starts_with("@")) argument = trained().path(argument.substr(1));
+  }
   arguments = arguments + Strings{test.flag, picture};
   if (test.of_run)
     arguments = arguments + Strings{"--run", trained().path("run"), "--threads", "1"};
@@ -154,7 +158,9 @@ INSTANTIATE_TEST_SUITE_P(
         GoldenCase{"neighbours", {"neighbours", "--from", "0", "-n", "5"}},
         GoldenCase{"edit", {"edit", "--from", "5", "--set", "0=1.5", "--add", "1=-0.5"}},
         GoldenCase{"scatter", {"scatter"}}, GoldenCase{"compress", {"compress", "-n", "8"}},
-        GoldenCase{"score_worst", {"score"}, true, "--worst"}, GoldenCase{"data", {"data"}, false}),
+        GoldenCase{"score_worst", {"score"}, true, "--worst"},
+        GoldenCase{"data", {"data", "@set"}, false},
+        GoldenCase{"decode", {"decode", "--latents", "@latents.npy"}}),
     [](const auto& info) { return info.param.name; });
 
 }  // namespace
