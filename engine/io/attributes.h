@@ -7,8 +7,8 @@
 //              below the folder; or CelebA's list_attr_celeba.csv or .txt, which name files without
 //              folders
 //
-// Names     each once, not empty, without = and commas, which flags need; attribute_0, ... where
-//           nothing says any
+// Names     each once, not empty, UTF-8 without control characters, as a configuration holds them, and
+//           without = and commas, which flags need; attribute_0, ... where nothing says any
 // Errors    ErrorCode::data: file and line or element, found, expected, what to do
 #pragma once
 
@@ -27,8 +27,14 @@ namespace elbo {
 inline constexpr int64_t kMostAttributes = 1024;
 
 std::vector<std::string> numbered_attributes(int64_t count);
+const std::vector<std::string>& sprite_attribute_names();  // kernels/sprites.h
 
 void check_attribute_names(const std::vector<std::string>& names, const std::string& source);
+
+// Where a name is; nothing if it is not there.
+std::optional<size_t> find_attribute(const std::string& name,
+                                     const std::vector<std::string>& names);
+std::string attribute_list(const std::vector<std::string>& names);  // "x, y", for messages
 
 // The places of `wanted` among the names of `source`, all of them in order if nothing is wanted.
 std::vector<int64_t> attribute_columns(const std::vector<std::string>& wanted,

@@ -114,7 +114,7 @@ TEST_F(AttributesProgram, ToolsDecodeAsTheImageOrAsTold) {
 }
 
 TEST_F(AttributesProgram, SomeOfThemAreChosenByName) {
-  train({"--set", "data.attributes=size,x"});
+  train({"--set", "data.attributes= size , x "});
   EXPECT_NE(picture("sample", {"--attributes", "size=1"}), picture("sample", {}));
   error(run("sample", {"--attributes", "y=1"}), 2,
         "--attributes: found attribute \"y\", expected one of size, x");
@@ -131,6 +131,10 @@ TEST_F(AttributesProgram, RefusesInOneLine) {
         "found \"y\", expected NAME=VALUE, like x=0.5");
   error(run("sample", {"--attributes", "0.1,0.2"}), 2,
         "--attributes: found 2 values, expected 4, or NAME=VALUE of some");
+  error(run("sample", {"--attributes", "size=1,x=0.5,size=0.7"}), 2,
+        "--attributes: says size twice, expected each name once");
+  error(run("edit", {"--set-attribute", "x=0.1", "--set-attribute", "x=0.2"}), 2,
+        "--set-attribute: says x twice, expected each name once");
   error(run("sample", {"--attributes", "sise=1"}), 2, "did you mean size?");
   error(run("sample", {"--vary", "x"}), 2,
         "--vary: found \"x\", expected NAME=LOW..HIGH, like x=0..1");

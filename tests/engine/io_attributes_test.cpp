@@ -249,6 +249,24 @@ TEST_F(AttributesTest, TablesThatAreNotAsTheyShouldBeNameFileAndLine) {
   EXPECT_EQ(with(""), at + ": ends before the header, expected names of attributes");
 }
 
+// A configuration that holds another could not be read back.
+TEST(AttributeNames, AreTextThatAConfigurationCanHold) {
+  for (const char* name :
+       {"a b", "\xc3\xa9", "\xe2\x82\xac", "\xed\x9f\xbf", "\xee\x80\x80", "\xf0\x90\x80\x80",
+        "\xf4\x8f\xbf\xbf", "~", "\xc2\x80", "\xdf\xbf", "\xe0\xa0\x80"})
+    EXPECT_EQ(error_of([&] { check_attribute_names({"x", name}, "f"); }), "no error") << name;
+  for (const char* name :
+       {"\xff", "a\x80", "\xc3", "\xc3x", "\xe2\x82", "\xe2\x82x", "\xc1\xbf", "\xe0\x9f\xbf",
+        "\xed\xa0\x80", "\xed\xbf\xbf", "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80",
+        "\xf8\x88\x80\x80\x80", "\x7f", "\x1f", "a\tb", "gr\xf6sse"}) {
+    const std::string found = error_of([&] { check_attribute_names({"x", name}, "f"); });
+    EXPECT_TRUE(found.starts_with("4: f: attribute 2 is called \"")) << found;
+    EXPECT_TRUE(
+        found.ends_with("\", expected a name in UTF-8 without control characters; rename it"))
+        << found;
+  }
+}
+
 TEST(ChooseAttributes, KeepsColumnsInTheOrderThatIsAskedFor) {
   ImageSplit split;
   split.source = "s";
