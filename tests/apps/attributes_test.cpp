@@ -34,13 +34,15 @@ class AttributesProgram : public ProgramTest {
     EXPECT_EQ(std::count(line.begin(), line.end(), '\n'), 1) << line;
     EXPECT_NE(line.find(part), std::string::npos) << line;
   }
+  using Cells = std::vector<std::vector<uint8_t>>;
   // Rows of pictures of a grid of 8 x 8 pixels eightfold, each with its frame.
-  static std::vector<std::vector<uint8_t>> cells_of(const std::string& png, int64_t row) {
+  static Cells cells_of(const std::string& png, int64_t row, int64_t padding = 2) {
     const auto grid = decode_png(png);
-    std::vector<std::vector<uint8_t>> cells;
-    for (int64_t left = 2; left + 64 <= grid.width; left += 66) {
+    Cells cells;
+    for (int64_t left = padding; left + 64 <= grid.width; left += 64 + padding) {
       std::vector<uint8_t> cell;
-      for (int64_t y = 2 + 66 * row; y < 66 + 66 * row; ++y) {
+      const int64_t top = padding + (64 + padding) * row;
+      for (int64_t y = top; y < top + 64; ++y) {
         const auto begin = grid.pixels.begin() + y * grid.width + left;
         cell.insert(cell.end(), begin, begin + 64);
       }
@@ -88,6 +90,18 @@ TEST_F(AttributesProgram, ToolsDecodeAsTheImageOrAsTold) {
   EXPECT_EQ(cells[1], cells_of(own, 1)[0]);
   EXPECT_EQ(cells[2], cells_of(picture("reconstruct", {"-n", "4", "--attributes", "x=0.9"}), 1)[0]);
   EXPECT_NE(cells[1], cells[2]);
+  const auto rebuilt = cells_of(own, 1);
+  ASSERT_GE(rebuilt.size(), 4u);
+  const auto near = cells_of(picture("neighbours", {"--from", "2", "--radii", "0", "-n", "1"}), 0);
+  EXPECT_EQ(near, (Cells{rebuilt[2], rebuilt[2]}));
+  // The middle of each row of a traversal is the image's own code but for that row's latent: 0.
+  const auto edge = cells_of(picture("edit", {"--from", "3", "--set", "1=0"}), 0);
+  const auto moved =
+      cells_of(picture("traverse", {"--from", "3", "--dims", "1", "--steps", "3"}), 0);
+  EXPECT_EQ(moved.at(1), edge.at(2));
+  const auto centre = cells_of(picture("edit", {"--from", "3", "--set", "0=0", "--set", "1=0"}), 0);
+  const auto grid = cells_of(picture("manifold", {"--from", "3", "--steps", "3"}), 1, 0);
+  EXPECT_EQ(grid.at(1), centre.at(2));
   for (const Strings& arguments :
        {Strings{"encode"},
         {"decode", "--attributes", "x=0.5", "--latents", path("run/codes.npy")},
@@ -111,6 +125,30 @@ TEST_F(AttributesProgram, ToolsDecodeAsTheImageOrAsTold) {
   EXPECT_TRUE(nlohmann::json::parse(audit.out).at("neg_elbo_nats").is_number());
   const Outcome resumed = run_in_process({"train", "--resume", "--out", path("run"), "-e", "3"});
   EXPECT_EQ(resumed.status, 0) << resumed.err;
+}
+
+TEST_F(AttributesProgram, InterpolationGoesFromTheAttributesOfOneImageToThoseOfTheOther) {
+  train();
+  const auto rebuilt = cells_of(picture("reconstruct", {"-n", "4"}), 1);
+  const Strings way = {"--from", "1", "--to", "3", "--steps", "3"};
+  const auto cells = cells_of(picture("interpolate", way), 0);
+  ASSERT_EQ(cells.size(), 3u);
+  EXPECT_EQ(cells[0], rebuilt.at(1));
+  EXPECT_EQ(cells[2], rebuilt.at(3));
+  // --attributes says more.
+  const Strings told = {"--attributes", "x=0.9,size=1"};
+  const auto other = cells_of(picture("reconstruct", Strings{"-n", "4"} + told), 1);
+  const auto both = cells_of(picture("interpolate", way + told), 0);
+  EXPECT_EQ(both.at(0), other.at(1));
+  EXPECT_EQ(both.at(2), other.at(3));
+  EXPECT_NE(both.at(0), cells[0]);
+  // What is no image has the mean of all.
+  const auto drawn = cells_of(picture("interpolate", {"--from", "prior:0", "--to", "1"}), 0);
+  EXPECT_EQ(drawn.at(0), cells_of(picture("sample", {"-n", "1"}), 0).at(0));
+  EXPECT_EQ(drawn.back(), rebuilt.at(1));
+  const auto pairs = cells_of(picture("interpolate", {"--pairs", "1", "--seed", "42"}), 0);
+  EXPECT_EQ(pairs.at(0), drawn.at(0));
+  EXPECT_EQ(run("interpolate", {"--between", "images"}).status, 0);
 }
 
 TEST_F(AttributesProgram, SomeOfThemAreChosenByName) {
