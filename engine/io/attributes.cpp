@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <set>
 
 #include "engine/io/blob.h"
@@ -38,6 +39,11 @@ bool is_printable(std::string_view text) {
     text.remove_prefix(length);
   }
   return true;
+}
+
+[[noreturn]] void refuse_same_name(const std::string& name, const std::string& source) {
+  throw_error(ErrorCode::data, source, ": two attributes are called ", in_quotes(name),
+              ", expected each name once; rename one");
 }
 
 }  // namespace
@@ -85,10 +91,7 @@ void check_attribute_names(const std::vector<std::string>& names, const std::str
       throw_error(ErrorCode::data, source, ": found an attribute called ", in_quotes(name),
                   ", expected a name without = and commas; rename it");
     }
-    if (!known.insert(name).second) {
-      throw_error(ErrorCode::data, source, ": two attributes are called ", in_quotes(name),
-                  ", expected each name once; rename one");
-    }
+    if (!known.insert(name).second) refuse_same_name(name, source);
   }
 }
 
@@ -96,7 +99,13 @@ std::vector<int64_t> attribute_columns(const std::vector<std::string>& wanted,
                                        const std::vector<std::string>& names,
                                        const std::string& source) {
   std::vector<int64_t> columns;
-  for (const std::string& name : wanted.empty() ? names : wanted) {
+  if (wanted.empty()) {
+    check_attribute_names(names, source);
+    columns.resize(names.size());
+    std::iota(columns.begin(), columns.end(), 0);
+    return columns;
+  }
+  for (const std::string& name : wanted) {
     const auto found = find_attribute(name, names);
     if (!found) {
       throw_error(ErrorCode::data, source, ": there is no attribute ", in_quotes(name),
@@ -107,24 +116,11 @@ std::vector<int64_t> attribute_columns(const std::vector<std::string>& wanted,
       throw_error(ErrorCode::usage, "data.attributes names ", in_quotes(name),
                   " twice; name it once");
     }
+    if (std::count(names.begin(), names.end(), name) > 1) refuse_same_name(name, source);
     columns.push_back(column);
   }
+  check_attribute_names(wanted, source);
   return columns;
-}
-
-void choose_attributes(ImageSplit& split, const std::vector<std::string>& wanted) {
-  if (split.attribute_names.empty() || wanted.empty() || wanted == split.attribute_names) return;
-  const std::vector<int64_t> columns =
-      attribute_columns(wanted, split.attribute_names, split.source);
-  const int64_t numbers = std::ssize(split.attribute_names);
-  std::vector<float> chosen;
-  chosen.reserve(static_cast<size_t>(split.count) * columns.size());
-  for (int64_t i = 0; i < split.count; ++i) {
-    for (const int64_t column : columns)
-      chosen.push_back(split.attributes[static_cast<size_t>(i * numbers + column)]);
-  }
-  split.attributes = std::move(chosen);
-  split.attribute_names = wanted;
 }
 
 void check_same_attributes(const ImageSplit& train, const ImageSplit& test) {

@@ -34,6 +34,17 @@ class AttributesProgram : public ProgramTest {
     EXPECT_EQ(std::count(line.begin(), line.end(), '\n'), 1) << line;
     EXPECT_NE(line.find(part), std::string::npos) << line;
   }
+  // Pictures whose first attribute is their grey value. The table is for its writer to put there.
+  std::string write_faces() const {
+    std::string table = "file,grey,always\n";
+    for (int i = 0; i < 20; ++i) {
+      const auto grey = static_cast<uint8_t>(12 * i);
+      const std::string name = std::to_string(i) + ".png";
+      write("faces/" + name, png_file({8, 8, 1, std::vector<uint8_t>(64, grey)}));
+      table += name + "," + std::to_string(12 * i) + ",3\n";
+    }
+    return table;
+  }
   using Cells = std::vector<std::vector<uint8_t>>;
   // Rows of pictures of a grid of 8 x 8 pixels eightfold, each with its frame.
   static Cells cells_of(const std::string& png, int64_t row, int64_t padding = 2) {
@@ -199,13 +210,7 @@ TEST_F(AttributesProgram, RefusesInOneLine) {
 
 // Pictures whose attribute is their grey value, and the same without the table.
 TEST_F(AttributesProgram, TablesBesidePicturesAreShownAndTrainedOn) {
-  std::string table = "file,grey,always\n";
-  for (int i = 0; i < 20; ++i) {
-    const auto grey = static_cast<uint8_t>(12 * i);
-    const std::string name = std::to_string(i) + ".png";
-    write("faces/" + name, png_file({8, 8, 1, std::vector<uint8_t>(64, grey)}));
-    table += name + "," + std::to_string(12 * i) + ",3\n";
-  }
+  const std::string table = write_faces();
   const Strings training = {"train",
                             "--data",
                             path("faces"),
@@ -250,6 +255,40 @@ TEST_F(AttributesProgram, TablesBesidePicturesAreShownAndTrainedOn) {
   EXPECT_EQ(run("reconstruct", {"--data", path("bare"), "--attributes", "grey=50"}).status, 0);
   write("faces/attributes.csv", table + "0.png,1,1\n");
   error(run("reconstruct"), 4, "attributes.csv, line 22: file \"0.png\" has a row above");
+}
+
+// Neither runs that are told none nor the other columns suffer from what is wrong with one.
+TEST_F(AttributesProgram, WhatIsNotToldMayBeWrong) {
+  std::string table = write_faces();
+  const auto training = [&](const Strings& more) {
+    return run_in_process(Strings{"train", "--data", path("faces"), "--out", path("run"),
+                                  "--device", "cpu", "--threads", "1", "-z", "2", "-b", "8", "-e",
+                                  "1", "--set", "model.hidden=16", "-q", "--overwrite"} +
+                          more);
+  };
+  const auto called = [&](const std::string& name) {
+    write("faces/attributes.csv", "file,grey," + name + table.substr(table.find('\n')));
+  };
+  const Strings told = {"--condition", "attributes"};
+  for (const std::string name : {"gr\xf6sse", "a\1b"}) {
+    called(name);
+    error(training(told), 4, "attributes.csv: attribute 2 is called \"");
+    EXPECT_EQ(training({}).status, 0);
+    EXPECT_EQ(training({"--set", "data.attributes=width"}).status, 0);  // a warning says the rest
+    ASSERT_EQ(training(told + Strings{"--set", "data.attributes=grey"}).status, 0);
+    EXPECT_EQ(run("sample", {"--attributes", "grey=3"}).status, 0);
+    const Outcome shown = run_in_process({"data", path("faces"), "--cache", "off"});
+    EXPECT_EQ(shown.status, 0);
+    EXPECT_NE(shown.err.find("attributes cannot be used: "), std::string::npos) << shown.err;
+    EXPECT_EQ(shown.out.find("attribute"), std::string::npos) << shown.out;
+  }
+  called("gr\xc3\xb6sse");
+  ASSERT_EQ(training(told).status, 0);
+  EXPECT_EQ(run("sample", {"--attributes", "gr\xc3\xb6sse=3"}).status, 0);
+  // Sprites, too.
+  EXPECT_EQ(
+      run_in_process(tiny_run("sprites") + Strings{"-q", "--set", "data.attributes=width"}).status,
+      0);
 }
 
 }  // namespace
