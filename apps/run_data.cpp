@@ -64,6 +64,8 @@ class DeviceBudget {
   ImageData place(const ImageSplit& split, int64_t limit, const ImageChanges& changes,
                   const char* name) {
     const int64_t count = limit > 0 ? std::min(limit, split.count) : split.count;
+    const auto attributes = static_cast<size_t>(count) * split.attribute_names.size();
+    left_ -= std::min(attributes * sizeof(float), left_);  // on the device wherever the images are
     const auto bytes = static_cast<size_t>(count * split.image_bytes());
     const bool fits = bytes <= left_ || context_.device() == Device::cpu;
     if (fits) {
