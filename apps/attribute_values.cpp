@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "apps/nearest_name.h"
+#include "engine/io/attributes.h"
 #include "engine/io/blob.h"
 
 namespace elbo {
@@ -18,12 +19,14 @@ double parse_value(const std::string& flag, const std::string& text) {
 
 size_t place_of(const std::string& flag, const std::string& name,
                 const std::vector<std::string>& names) {
-  const auto found = std::find(names.begin(), names.end(), name);
-  if (found != names.end()) return static_cast<size_t>(found - names.begin());
-  std::string list;
-  for (const std::string& known : names) list += (list.empty() ? "" : ", ") + known;
+  const auto found = find_attribute(name, names);
+  if (found) return *found;
   throw_error(ErrorCode::usage, flag, ": found attribute ", in_quotes(name), ", expected one of ",
-              list, did_you_mean(name, names));
+              attribute_list(names), did_you_mean(name, names));
+}
+
+[[noreturn]] void refuse_twice(const std::string& flag, const std::string& name) {
+  throw_error(ErrorCode::usage, flag, ": says ", name, " twice, expected each name once");
 }
 
 }  // namespace
@@ -49,11 +52,26 @@ Inference::AttributeValues parse_attributes(const std::string& flag, const std::
       throw_error(ErrorCode::usage, flag, ": found ", in_quotes(piece),
                   ", expected NAME=VALUE, like ", names.front(), "=0.5");
     }
-    values[place_of(flag, piece.substr(0, equals), names)] =
-        static_cast<float>(parse_value(flag, piece.substr(equals + 1)));
+    const size_t place = place_of(flag, piece.substr(0, equals), names);
+    if (values[place]) refuse_twice(flag, names[place]);
+    values[place] = static_cast<float>(parse_value(flag, piece.substr(equals + 1)));
     begin = end + 1;
   }
   return values;
+}
+
+Inference::AttributeValues parse_all_attributes(const std::string& flag,
+                                                const std::vector<std::string>& texts,
+                                                const std::vector<std::string>& names) {
+  Inference::AttributeValues all(names.size());
+  for (const std::string& text : texts) {
+    const Inference::AttributeValues values = parse_attributes(flag, text, names);
+    for (size_t a = 0; a < all.size(); ++a) {
+      if (values[a] && all[a]) refuse_twice(flag, names[a]);
+      if (values[a]) all[a] = values[a];
+    }
+  }
+  return all;
 }
 
 AttributeRange parse_attribute_range(const std::string& flag, const std::string& text,

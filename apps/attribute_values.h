@@ -15,6 +15,11 @@ namespace elbo {
 Inference::AttributeValues parse_attributes(const std::string& flag, const std::string& text,
                                             const std::vector<std::string>& names);
 
+// Of a flag that is given several times.
+Inference::AttributeValues parse_all_attributes(const std::string& flag,
+                                                const std::vector<std::string>& texts,
+                                                const std::vector<std::string>& names);
+
 // "size=0..1".
 struct AttributeRange {
   size_t attribute = 0;

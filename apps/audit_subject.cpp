@@ -62,6 +62,7 @@ Subject open_subject(const Arguments& arguments, Log& log) {
 
 SubjectImages open_subject_images(const Arguments& arguments, const Subject& subject, Log& log) {
   const DataConfig& config = subject.config.data;
+  const AttributeWish wish = attribute_wish(subject.config);
   const bool sprites = config.kind == DataKind::sprites && !arguments.has("--data");
   const DataVariant variant = arguments.has("--variant")
                                   ? parse_data_variant(arguments.text("--variant"))
@@ -70,12 +71,11 @@ SubjectImages open_subject_images(const Arguments& arguments, const Subject& sub
   if (sprites) {
     const SpriteSplit split = sprite_split(config);
     if (limit == 0 || limit > split.test) limit = split.test;
-    SubjectImages found{
-        AuditData::sprites(config.resolution, split.train, limit, config.attributes),
-        "sprites",
-        sprite_labels(split.train, limit),
-        "",
-        {}};
+    SubjectImages found{AuditData::sprites(config.resolution, split.train, limit, wish.names),
+                        "sprites",
+                        sprite_labels(split.train, limit),
+                        "",
+                        {}};
     set_damage(arguments, config, {config.resolution, config.resolution, 1}, found);
     return found;
   }
@@ -85,7 +85,7 @@ SubjectImages open_subject_images(const Arguments& arguments, const Subject& sub
     throw Error(ErrorCode::usage, "--data is missing: name the images to evaluate on");
   }
   if (limit == 0) limit = images.test_samples;
-  const ImageSplit test = open_images(real_fs(), images, log).test;
+  const ImageSplit test = open_images(real_fs(), images, wish, log).test;
   if (subject.image) {
     check_image_shape({test.channels, test.height, test.width}, *subject.image, test.source);
   }

@@ -145,7 +145,9 @@ std::vector<std::string> parse_lines(const ConfigValue& value, const std::string
     for (size_t begin = 0; !text->empty() && begin <= text->size();) {
       const size_t comma = std::min(text->find(',', begin), text->size());
       const size_t first = std::min(text->find_first_not_of(' ', begin), comma);
-      lines.push_back(text->substr(first, comma - first));
+      std::string line = text->substr(first, comma - first);
+      line.erase(line.find_last_not_of(' ') + 1);
+      lines.push_back(std::move(line));
       begin = comma + 1;
     }
     return lines;

@@ -97,7 +97,7 @@ int show_data(const Arguments& arguments) {
   if (arguments.has("--out")) file.emplace(arguments, "");
   use_threads(static_cast<int>(arguments.integer("--threads", 0, 0, kMostThreads)));
   Log log;
-  const ImageSet set = open_images(real_fs(), config, log);
+  const ImageSet set = open_images(real_fs(), config, {AttributeWish::Use::shown}, log);
   check_asked_size(set, config);
   const ImageSplit& split = chosen_split(set, arguments.text("--split", "train"));
   const std::string text = data_report(set, config.path);

@@ -157,7 +157,7 @@ std::vector<Fact> data_facts(const std::string& data_directory) {
     Log log(true);
     DataConfig config;
     config.path = data_directory;
-    const ImageSet set = open_images(real_fs(), config, log);
+    const ImageSet set = open_images(real_fs(), config, {}, log);
     return {{"data", fmt::format("{}: {} + {} images of {} in {}", set.format, set.train.count,
                                  set.test.count, image_size_text(set.train), data_directory)}};
   } catch (const Error& error) {

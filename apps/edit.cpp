@@ -98,10 +98,8 @@ Conditions edited_attributes(TrainedRun& run, const Arguments& arguments, const 
   need_attributes(flag, run);
   Inference& inference = run.inference();
   std::vector<float> row = inference.told_attributes(own, 1);
-  for (const std::string& text : arguments.all(flag)) {
-    const auto changes = parse_attributes(flag, text, run.attribute_names());
-    for (size_t a = 0; a < row.size(); ++a) row[a] = changes[a].value_or(row[a]);
-  }
+  const auto changes = parse_all_attributes(flag, arguments.all(flag), run.attribute_names());
+  for (size_t a = 0; a < row.size(); ++a) row[a] = changes[a].value_or(row[a]);
   inference.set_attributes(Inference::AttributeValues(row.size()));  // the row says all
   return Conditions::of_attributes(std::move(row));
 }

@@ -25,14 +25,28 @@ Between parse_path(const Arguments& arguments) {
 }
 
 // Pairs of ends, one after the other: [pairs, 2, D].
-std::vector<float> ends_of(TrainedRun& run, const Arguments& arguments, uint64_t seed, Log& log) {
+struct Ends {
+  std::vector<float> latents;
+  std::vector<float> attributes;  // [pairs, 2, A], of a model that is told some
+
+  // Those of the image that an end is the code of; the training set's mean if it is of none.
+  void add_attributes(const TrainedRun& run, const std::vector<float>& own) {
+    if (!run.model().knows_attributes()) return;
+    const std::vector<double> mean = run.model().attribute_scale().mean;
+    if (own.empty()) attributes.insert(attributes.end(), mean.begin(), mean.end());
+    attributes.insert(attributes.end(), own.begin(), own.end());
+  }
+};
+
+Ends ends_of(TrainedRun& run, const Arguments& arguments, uint64_t seed, Log& log) {
   LatentSource source(run, arguments.text("--data"), seed, log);
+  Ends ends;
   if (arguments.has("--from") || arguments.has("--to")) {
-    std::vector<float> ends;
     for (const char* flag : {"--from", "--to"}) {
       const std::string text = arguments.required(flag, "give both --from and --to, or neither");
       const std::vector<float> end = source.latent(flag, text);
-      ends.insert(ends.end(), end.begin(), end.end());
+      ends.latents.insert(ends.latents.end(), end.begin(), end.end());
+      ends.add_attributes(run, source.conditions(1).attributes);
     }
     return ends;
   }
@@ -41,22 +55,39 @@ std::vector<float> ends_of(TrainedRun& run, const Arguments& arguments, uint64_t
       arguments.text("--between", run.model().variational() ? "prior" : "images");
   if (between == "prior") {
     warn_without_prior(run, log);
-    return run.inference().prior_latents(2 * pairs, seed);
+    ends.latents = run.inference().prior_latents(2 * pairs, seed);
+    for (int64_t end = 0; end < 2 * pairs; ++end) ends.add_attributes(run, {});
+    return ends;
   }
   if (between != "images") {
     throw_error(ErrorCode::usage, "--between: found ", in_quotes(between),
                 ", expected prior or images");
   }
   const RunImages& images = source.test_images();
-  std::vector<float> ends;
   for (int64_t end = 0; end < 2 * pairs; ++end) {
     const auto draw = static_cast<uint32_t>(end);
     const double u = uniform1(NoiseKey{seed}, {NoisePurpose::shuffle, 0, draw, 0}, 0);
     const auto index = static_cast<int64_t>(u * static_cast<double>(images.count()));
     const auto code = encode_images(run, images, index, 1).mean;
-    ends.insert(ends.end(), code.begin(), code.end());
+    ends.latents.insert(ends.latents.end(), code.begin(), code.end());
+    ends.add_attributes(run, run.inference().conditions(images.data, index, 1).attributes);
   }
   return ends;
+}
+
+// The way from the first of each two rows to the second: [pairs, steps, width].
+std::vector<float> way_between(const std::vector<float>& ends, size_t width, int64_t steps,
+                               Between between) {
+  std::vector<float> way;
+  const std::span<const float> rows(ends);
+  for (size_t from = 0; from < ends.size(); from += 2 * width) {
+    for (int64_t step = 0; step < steps; ++step) {
+      const auto row = between(rows.subspan(from, width), rows.subspan(from + width, width),
+                               static_cast<double>(step) / static_cast<double>(steps - 1));
+      way.insert(way.end(), row.begin(), row.end());
+    }
+  }
+  return way;
 }
 
 // There and back again, all pairs side by side.
@@ -99,7 +130,8 @@ CommandLine interpolate_command_line() {
        {"--animation", 0, Takes::one_value, "FILE.png", group,
         "animated PNG to write, too: there and back"},
        {"--fps", 0, Takes::one_value, "N", group, "its frames per second", "12"}});
-  command.notes = kLatentSourceNote;
+  command.notes = std::string(kLatentSourceNote) +
+                  "A model told attributes goes from those of one image to those of the other.\n";
   command.examples = {
       "elbo interpolate --run runs/first",
       "elbo interpolate --run runs/mnist --from 3 --to 18 --path spherical",
@@ -116,22 +148,16 @@ int interpolate(const Arguments& arguments) {
   const std::string animation = output_path(arguments, "--animation", "", {".png"});
   Log log;
   TrainedRun run(arguments, log);
-  const std::vector<float> ends = ends_of(run, arguments, seed, log);
+  const Ends ends = ends_of(run, arguments, seed, log);
   const auto dim = static_cast<size_t>(run.model().latent_dim());
-  const size_t pairs = ends.size() / (2 * dim);
+  const size_t pairs = ends.latents.size() / (2 * dim);
   GridStyle style;
   style.columns = steps;
   check_grid(static_cast<int64_t>(pairs) * steps, run.image(), style);
-  std::vector<float> latents;
-  for (size_t pair = 0; pair < pairs; ++pair) {
-    const std::span<const float> from(ends.data() + 2 * pair * dim, dim);
-    const std::span<const float> to(ends.data() + (2 * pair + 1) * dim, dim);
-    for (int64_t step = 0; step < steps; ++step) {
-      const auto z = between(from, to, static_cast<double>(step) / static_cast<double>(steps - 1));
-      latents.insert(latents.end(), z.begin(), z.end());
-    }
-  }
-  const std::vector<float> pictures = run.inference().decode(latents);
+  const auto told = static_cast<size_t>(run.model().config().attributes);
+  const std::vector<float> pictures = run.inference().decode(
+      way_between(ends.latents, dim, steps, between),
+      Conditions::of_attributes(way_between(ends.attributes, told, steps, linear_between)));
   file.write(image_grid(pictures, run.image(), style));
   if (!animation.empty()) write_animation(animation, pictures, steps, run.image(), fps);
   return 0;

@@ -64,6 +64,8 @@ class DeviceBudget {
   ImageData place(const ImageSplit& split, int64_t limit, const ImageChanges& changes,
                   const char* name) {
     const int64_t count = limit > 0 ? std::min(limit, split.count) : split.count;
+    const auto attributes = static_cast<size_t>(count) * split.attribute_names.size();
+    left_ -= std::min(attributes * sizeof(float), left_);  // on the device wherever the images are
     const auto bytes = static_cast<size_t>(count * split.image_bytes());
     const bool fits = bytes <= left_ || context_.device() == Device::cpu;
     if (fits) {
@@ -86,14 +88,20 @@ class DeviceBudget {
   size_t left_;  // bytes
 };
 
-ImageData drawn_sprites(const DataConfig& config, int64_t count, int64_t offset) {
+ImageData drawn_sprites(const DataConfig& config, const AttributeWish& wish, int64_t count,
+                        int64_t offset) {
   check_changes(config);
   return ImageData::sprites(config.resolution, count, offset,
                             checked_changes(config, {1, config.resolution, config.resolution}),
-                            config.attributes);
+                            wish.names);
 }
 
 }  // namespace
+
+AttributeWish attribute_wish(const RunConfig& config) {
+  if (config.model.condition != Condition::attributes) return {};
+  return {AttributeWish::Use::told, config.data.attributes};
+}
 
 SpriteSplit sprite_split(const DataConfig& config) {
   SpriteSplit split{config.train_samples, config.test_samples};
@@ -118,7 +126,7 @@ std::vector<uint8_t> sprite_labels(int64_t first, int64_t count) {
   return labels;
 }
 
-ImageSet open_images(Fs& fs, const DataConfig& config, Log& log) {
+ImageSet open_images(Fs& fs, const DataConfig& config, const AttributeWish& wish, Log& log) {
   if (config.path.empty()) {
     throw Error(ErrorCode::usage,
                 "--data is missing: name a directory of images, such as MNIST's IDX files, or try "
@@ -131,10 +139,9 @@ ImageSet open_images(Fs& fs, const DataConfig& config, Log& log) {
   options.folder.channels = config.channels;
   options.folder.cache_directory = cache_directory(config);
   options.test_fraction = config.test_fraction;
+  options.attributes = wish;
   ImageSet set = open_image_set(fs, config.path, options, log);
   if (config.leave_out >= 0) drop_label(set.train, static_cast<int>(config.leave_out));
-  choose_attributes(set.train, config.attributes);
-  choose_attributes(set.test, config.attributes);
   return set;
 }
 
@@ -166,16 +173,17 @@ DataConfig other_data(DataConfig config, const std::string& path,
   return config;
 }
 
-RunData open_run_data(Context& context, Fs& fs, const DataConfig& config, Log& log) {
+RunData open_run_data(Context& context, Fs& fs, const DataConfig& config, const AttributeWish& wish,
+                      Log& log) {
   // Member by member: when an element of a braced list throws, GCC 12 destroys those before it twice.
   RunData data;
   if (config.kind == DataKind::sprites) {
     const SpriteSplit split = sprite_split(config);
-    data.train = drawn_sprites(config, split.train, 0);
-    data.test = drawn_sprites(config, split.test, split.train);
+    data.train = drawn_sprites(config, wish, split.train, 0);
+    data.test = drawn_sprites(config, wish, split.test, split.train);
     return data;
   }
-  const ImageSet set = open_images(fs, config, log);
+  const ImageSet set = open_images(fs, config, wish, log);
   check_asked_size(set, config);
   // The test images first: there are fewer of them.
   const ImageSplit& train = set.train;
@@ -246,12 +254,13 @@ void hide_labels(Context& context, RunConfig& config, RunData& data) {
   data.train.show_labels(context, choose_labelled(labels, count, config.train.seed));
 }
 
-ImageData open_test_data(Context& context, Fs& fs, const DataConfig& config, Log& log) {
+ImageData open_test_data(Context& context, Fs& fs, const DataConfig& config,
+                         const AttributeWish& wish, Log& log) {
   if (config.kind == DataKind::sprites) {
     const SpriteSplit split = sprite_split(config);
-    return drawn_sprites(config, split.test, split.train);
+    return drawn_sprites(config, wish, split.test, split.train);
   }
-  const ImageSet set = open_images(fs, config, log);
+  const ImageSet set = open_images(fs, config, wish, log);
   return DeviceBudget(context, config, log)
       .place(set.test, config.test_samples, test_changes(config, set.test), "test");
 }

@@ -20,7 +20,11 @@ struct RunData {
   ImageData test;
 };
 
-RunData open_run_data(Context& context, Fs& fs, const DataConfig& config, Log& log);
+// What a run wants of its images' attributes: those that data.attributes names, if the model is told any.
+AttributeWish attribute_wish(const RunConfig& config);
+
+RunData open_run_data(Context& context, Fs& fs, const DataConfig& config, const AttributeWish& wish,
+                      Log& log);
 
 // Settles how many labels a conditional model has, or which attributes, from the data unless the
 // configuration says so. Throws ErrorCode::data if the images have none, or others.
@@ -31,10 +35,11 @@ void settle_condition(RunConfig& config, const RunData& data);
 void hide_labels(Context& context, RunConfig& config, RunData& data);
 
 // The test split alone.
-ImageData open_test_data(Context& context, Fs& fs, const DataConfig& config, Log& log);
+ImageData open_test_data(Context& context, Fs& fs, const DataConfig& config,
+                         const AttributeWish& wish, Log& log);
 
 // The whole set, in host memory. Not for sprites.
-ImageSet open_images(Fs& fs, const DataConfig& config, Log& log);
+ImageSet open_images(Fs& fs, const DataConfig& config, const AttributeWish& wish, Log& log);
 
 // Throws ErrorCode::usage if a size is asked for that only picture files can be brought to.
 void check_asked_size(const ImageSet& set, const DataConfig& config);

@@ -49,7 +49,7 @@ void RunImages::check_label(const std::string& flag, int64_t label) const {
 }
 
 ImageSource::ImageSource(TrainedRun& run, const std::string& other_path, Log& log)
-    : run_(run), config_(run.config().data), log_(log) {
+    : run_(run), config_(run.config().data), wish_(attribute_wish(run.config())), log_(log) {
   if (other_path.empty()) return;
   config_ = other_data(config_, other_path, run.image());
   config_.train_samples = 0;
@@ -61,7 +61,7 @@ RunImages ImageSource::open_sprites(Split split, int64_t most) const {
   const int64_t count = smaller_limit(split == Split::train ? sizes.train : sizes.test, most);
   RunImages images;
   images.source = "sprites";
-  images.data = ImageData::sprites(config_.resolution, count, first, {}, config_.attributes);
+  images.data = ImageData::sprites(config_.resolution, count, first, {}, wish_.names);
   images.class_names.assign(std::begin(kShapes), std::end(kShapes));
   images.labels = sprite_labels(first, count);
   return images;
@@ -69,7 +69,7 @@ RunImages ImageSource::open_sprites(Split split, int64_t most) const {
 
 RunImages ImageSource::open(Split split, int64_t most) {
   if (config_.kind == DataKind::sprites) return open_sprites(split, most);
-  if (!set_) set_ = open_images(real_fs(), config_, log_);
+  if (!set_) set_ = open_images(real_fs(), config_, wish_, log_);
   const bool train = split == Split::train;
   const ImageSplit& part = train ? set_->train : set_->test;
   check_image_shape({part.channels, part.height, part.width}, run_.image(), part.source);

@@ -48,6 +48,7 @@ class ImageSource {
 
   TrainedRun& run_;
   DataConfig config_;
+  AttributeWish wish_;
   Log& log_;
   std::optional<ImageSet> set_;
 };

@@ -50,7 +50,7 @@ ImageSize image_of(const Arguments& arguments, Context& context, const DataConfi
                 "--image is missing: say the images' size as --image CxHxW, like 3x64x64, or name "
                 "them with --data");
   }
-  return open_run_data(context, real_fs(), data, log).train.shape().as_size();
+  return open_run_data(context, real_fs(), data, {}, log).train.shape().as_size();
 }
 
 std::string size_text(const LayerState& state) {

@@ -69,7 +69,7 @@ TrainSession::TrainSession(Fs& fs, PlannedRun plan, bool overwrite, bool quiet)
       log_(quiet),
       device_(open_device(plan_.device, plan_.threads, log_)),
       context_(std::make_unique<Context>(device_)),
-      data_(open_run_data(*context_, fs, config_.data, log_)),
+      data_(open_run_data(*context_, fs, config_.data, attribute_wish(config_), log_)),
       trainer_(std::make_unique<Trainer>(*context_, settled(*context_, plan_.merged.config, data_),
                                          data_.train, &data_.test)),
       inference_(std::make_unique<Inference>(*context_, trainer_->model())),

@@ -149,7 +149,8 @@ ImageData open_test_images(TrainedRun& run, const std::string& other_path, Log& 
   DataConfig config = run.config().data;
   if (!other_path.empty()) config = other_data(config, other_path, run.image());
   if (corrupt) config.corrupt = *corrupt;
-  ImageData data = open_test_data(run.context(), real_fs(), config, log);
+  ImageData data =
+      open_test_data(run.context(), real_fs(), config, attribute_wish(run.config()), log);
   check_image_shape(data.shape(), run.image(), config.path);
   return data;
 }

@@ -104,10 +104,8 @@ ImageData ImageData::sprites(int resolution, int64_t count, int64_t offset,
   data.count_ = count;
   data.resolution_ = resolution;
   data.sprite_offset_ = offset;
-  const std::vector<std::string> known(std::begin(kSpriteAttributeNames),
-                                       std::end(kSpriteAttributeNames));
-  data.sprite_columns_ = attribute_columns(attributes, known, "sprites");
-  data.attribute_names_ = attributes.empty() ? known : attributes;
+  data.sprite_columns_ = attribute_columns(attributes, sprite_attribute_names(), "sprites");
+  data.attribute_names_ = attributes.empty() ? sprite_attribute_names() : attributes;
   return data;
 }
 

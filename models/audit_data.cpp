@@ -65,9 +65,8 @@ AuditData AuditData::from_split(const ImageSplit& split, DataVariant variant, in
 
 AuditData AuditData::sprites(int resolution, int64_t first, int64_t count,
                              const std::vector<std::string>& attributes) {
-  const std::vector<std::string> known(std::begin(kSpriteAttributeNames),
-                                       std::end(kSpriteAttributeNames));
-  const std::vector<int64_t> columns = attribute_columns(attributes, known, "sprites");
+  const std::vector<int64_t> columns =
+      attribute_columns(attributes, sprite_attribute_names(), "sprites");
   std::vector<float> rows;
   std::vector<uint8_t> pixels, labels;
   pixels.reserve(static_cast<size_t>(count) * resolution * resolution);
@@ -85,7 +84,7 @@ AuditData AuditData::sprites(int resolution, int64_t first, int64_t count,
   }
   AuditData data(std::move(pixels), int64_t{resolution} * resolution, DataVariant::fixed);
   data.set_labels(std::move(labels));
-  data.set_attributes(attributes.empty() ? known : attributes, std::move(rows));
+  data.set_attributes(attributes.empty() ? sprite_attribute_names() : attributes, std::move(rows));
   return data;
 }
 

@@ -54,8 +54,31 @@ DeviceBlock Inference::upload_conditions(const Conditions& conditions, int64_t r
   };
   if (kind == kClassify || !model_.conditional()) return {};
   if (model_.knows_labels()) return upload(checked_labels(conditions.labels, rows));
+  return upload(told_rows_of(conditions, rows, kind));
+}
+
+std::vector<float> Inference::told_rows_of(const Conditions& conditions, int64_t rows,
+                                           uint64_t kind) const {
   const bool own = kind == kEncode && !conditions.empty();
-  return upload(own ? own_attributes(conditions, rows) : told_attributes(conditions, rows));
+  return own ? own_attributes(conditions, rows) : told_attributes(conditions, rows);
+}
+
+// Blames attributes for output that is not finite if some are beyond what weights are made for.
+void Inference::refuse_far_attributes(const Conditions& conditions, int64_t rows,
+                                      uint64_t kind) const {
+  constexpr double kFarthest = 1e6;  // deviations of the training images
+  if (!model_.knows_attributes()) return;
+  const AttributeScale scale = model_.attribute_scale();
+  const std::vector<float> told = told_rows_of(conditions, rows, kind);
+  for (size_t i = 0; i < told.size(); ++i) {
+    const size_t a = i % scale.mean.size();
+    const double deviation = scale.deviation[a];
+    if (deviation == 0 || std::abs(told[i] - scale.mean[a]) <= kFarthest * deviation) continue;
+    throw_error(ErrorCode::usage, "attribute ", a + 1, " of the ", scale.mean.size(),
+                " that the model is told is ", told[i],
+                ", too far from what it was trained on: ", scale.mean[a],
+                " on average, with a deviation of ", deviation);
+  }
 }
 
 // Rows [first, first + batch) of them.
@@ -95,6 +118,7 @@ std::vector<float> Inference::in_batches(const std::vector<float>& input, int64_
   }
   if (!std::all_of(output.begin(), output.end(),
                    [](float value) { return std::isfinite(value); })) {
+    if (kind == kEncode || kind == kDecode) refuse_far_attributes(conditions, rows, kind);
     throw_error(ErrorCode::numeric,
                 "the model's output is not finite: it has diverged; use an earlier --checkpoint");
   }

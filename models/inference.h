@@ -96,6 +96,8 @@ class Inference {
   std::vector<int32_t> checked_labels(const Labels& labels, int64_t rows) const;
   std::vector<float> own_attributes(const Conditions& conditions, int64_t rows) const;
   DeviceBlock upload_conditions(const Conditions& conditions, int64_t rows, uint64_t kind) const;
+  std::vector<float> told_rows_of(const Conditions& conditions, int64_t rows, uint64_t kind) const;
+  void refuse_far_attributes(const Conditions& conditions, int64_t rows, uint64_t kind) const;
   Tensor told_rows(const DeviceBlock& told, int64_t first, int64_t batch) const;
 
   Context& context_;

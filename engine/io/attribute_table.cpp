@@ -74,8 +74,9 @@ std::vector<std::string> fields_of(std::string_view line, bool commas) {
 
 class TableReader {
  public:
-  TableReader(AttributeTable& table, std::string_view text, bool commas)
-      : table_(table), lines_(text), commas_(commas) {}
+  TableReader(AttributeTable& table, const std::vector<std::string>& wanted, std::string_view text,
+              bool commas)
+      : table_(table), wanted_(wanted), lines_(text), commas_(commas) {}
 
   void read() {
     const int64_t declared = commas_ ? -1 : read_count();
@@ -113,29 +114,32 @@ class TableReader {
       throw_error(ErrorCode::data, table_.source, ": ends before the header, expected names of ",
                   "attributes");
     }
-    table_.names = fields_of(line, commas_);
+    std::vector<std::string> names = fields_of(line, commas_);
     if (commas_) {
-      const std::string first = table_.names.front();
+      const std::string first = names.front();
       if (first != "file" && first != "image_id") {
         refuse("begins with ", in_quotes(first), ", expected the header file,NAME,NAME,...");
       }
-      table_.names.erase(table_.names.begin());
+      names.erase(names.begin());
     }
-    check_attribute_names(table_.names, table_.source);
+    columns_ = attribute_columns(wanted_, names, table_.source);
+    fields_ = names.size() + 1;
+    table_.names = wanted_.empty() ? std::move(names) : wanted_;
   }
 
   void add_row(std::vector<std::string> fields) {
-    if (fields.size() != table_.names.size() + 1) {
-      refuse("has ", fields.size(), " fields, expected ", table_.names.size() + 1,
-             ": a file and its attributes");
+    if (fields.size() != fields_) {
+      refuse("has ", fields.size(), " fields, expected ", fields_, ": a file and its attributes");
     }
     std::string& file = fields.front();
     if (file.starts_with("./")) file.erase(0, 2);
     if (!table_.rows.try_emplace(file, table_.rows.size()).second) {
       refuse("file ", in_quotes(file), " has a row above, expected one row per file");
     }
-    for (size_t i = 1; i < fields.size(); ++i)
-      table_.values.push_back(number(fields[i], table_.names[i - 1]));
+    for (size_t i = 0; i < columns_.size(); ++i) {
+      const auto field = static_cast<size_t>(columns_[i]) + 1;
+      table_.values.push_back(number(fields[field], table_.names[i]));
+    }
   }
 
   float number(std::string_view text, const std::string& name) const {
@@ -151,8 +155,11 @@ class TableReader {
   }
 
   AttributeTable& table_;
+  const std::vector<std::string>& wanted_;
   Lines lines_;
   bool commas_;
+  std::vector<int64_t> columns_;  // those of a row that are kept, without the file
+  size_t fields_ = 0;             // of a row, the file among them
 };
 
 }  // namespace
@@ -168,7 +175,8 @@ std::span<const float> AttributeTable::row(const std::string& file) const {
   return std::span(values).subspan(found->second * names.size(), names.size());
 }
 
-std::optional<AttributeTable> read_attribute_table(Fs& fs, const std::string& folder) {
+std::optional<AttributeTable> read_attribute_table(Fs& fs, const std::string& folder,
+                                                   const std::vector<std::string>& wanted) {
   constexpr std::string_view kOwn = "attributes.csv";
   for (const std::string_view name :
        {kOwn, std::string_view("list_attr_celeba.csv"), std::string_view("list_attr_celeba.txt")}) {
@@ -177,7 +185,7 @@ std::optional<AttributeTable> read_attribute_table(Fs& fs, const std::string& fo
     if (!exists(fs, table.source)) continue;
     table.without_folders = name != kOwn;
     const std::string text = read_text_file(fs, table.source, kLargestTable);
-    TableReader(table, text, table.source.ends_with(".csv")).read();
+    TableReader(table, wanted, text, table.source.ends_with(".csv")).read();
     return table;
   }
   return std::nullopt;
@@ -193,7 +201,6 @@ std::vector<std::string> read_attribute_names(Fs& fs, const std::string& folder)
   while (lines.next(line)) {
     if (!line.empty()) names.emplace_back(line);
   }
-  check_attribute_names(names, path);
   return names;
 }
 

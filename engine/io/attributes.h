@@ -7,8 +7,11 @@
 //              below the folder; or CelebA's list_attr_celeba.csv or .txt, which name files without
 //              folders
 //
-// Names     each once, not empty, without = and commas, which flags need; attribute_0, ... where
-//           nothing says any
+// A set's attributes are read only if somebody wants them, and only those that are wanted must be
+// right: a column of text, or of another data set, is nobody's concern otherwise.
+//
+// Names     each once, not empty, UTF-8 without control characters, as a configuration holds them, and
+//           without = and commas, which flags need; attribute_0, ... where nothing says any
 // Errors    ErrorCode::data: file and line or element, found, expected, what to do
 #pragma once
 
@@ -21,22 +24,47 @@
 
 #include "engine/io/file_ops.h"
 #include "engine/io/image_set.h"
+#include "engine/io/log.h"
+#include "kernels/error.h"
 
 namespace elbo {
 
 inline constexpr int64_t kMostAttributes = 1024;
 
 std::vector<std::string> numbered_attributes(int64_t count);
+const std::vector<std::string>& sprite_attribute_names();  // kernels/sprites.h
 
 void check_attribute_names(const std::vector<std::string>& names, const std::string& source);
 
-// The places of `wanted` among the names of `source`, all of them in order if nothing is wanted.
+// Where a name is; nothing if it is not there.
+std::optional<size_t> find_attribute(const std::string& name,
+                                     const std::vector<std::string>& names);
+std::string attribute_list(const std::vector<std::string>& names);  // "x, y", for messages
+
+// What is wanted of the attributes that a set may have.
+struct AttributeWish {
+  enum class Use { none, shown, told };  // told to a model: whatever is wrong with them is an error
+  Use use = Use::none;
+  std::vector<std::string> names = {};  // these alone, in this order; empty: all
+};
+
+// Calls read() if any are wanted. If they are only to be shown, an error becomes a note of the log.
+template <class Read>
+void read_as_wished(const AttributeWish& wish, Log& log, const Read& read) {
+  if (wish.use == AttributeWish::Use::none) return;
+  try {
+    read();
+  } catch (const Error& error) {
+    if (wish.use == AttributeWish::Use::told) throw;
+    log.note(concat("attributes cannot be used: ", error.what()));
+  }
+}
+
+// The places of `wanted` among the names of `source`, all of them in order if nothing is wanted;
+// those names are checked as check_attribute_names() does.
 std::vector<int64_t> attribute_columns(const std::vector<std::string>& wanted,
                                        const std::vector<std::string>& names,
                                        const std::string& source);
-
-// Keeps these attributes alone, in this order. A split without any stays as it is.
-void choose_attributes(ImageSplit& split, const std::vector<std::string>& wanted);
 
 // Throws ErrorCode::data if both splits have attributes and their names differ.
 void check_same_attributes(const ImageSplit& train, const ImageSplit& test);
@@ -47,10 +75,11 @@ struct AttributeFigures {
 };
 std::vector<AttributeFigures> attribute_figures(std::span<const float> rows, int64_t attributes);
 
-// One name per line of attribute_names.txt in a folder; nothing if there is no such file.
+// One name per line of attribute_names.txt in a folder, not checked; nothing if there is no such
+// file.
 std::vector<std::string> read_attribute_names(Fs& fs, const std::string& folder);
 
-// What a folder of picture files says of them.
+// What a folder of picture files says of them: of `wanted` attributes alone, or of all.
 struct AttributeTable {
   std::string source;
   std::vector<std::string> names;
@@ -61,6 +90,7 @@ struct AttributeTable {
   // Of an image file that has this path below the folder.
   std::span<const float> row(const std::string& file) const;
 };
-std::optional<AttributeTable> read_attribute_table(Fs& fs, const std::string& folder);
+std::optional<AttributeTable> read_attribute_table(Fs& fs, const std::string& folder,
+                                                   const std::vector<std::string>& wanted = {});
 
 }  // namespace elbo

@@ -17,6 +17,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/io/attributes.h"
 #include "engine/io/image_set.h"
 #include "engine/io/log.h"
 
@@ -49,6 +50,6 @@ FolderListing scan_image_folder(Fs& fs, const std::string& folder);
 
 // Without test files `test` stays empty.
 ImageSet load_image_folder(Fs& fs, const FolderListing& listing, const ImageFolderOptions& options,
-                           Log& log);
+                           const AttributeWish& attributes, Log& log);
 
 }  // namespace elbo

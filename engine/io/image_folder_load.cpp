@@ -256,11 +256,16 @@ void keep(Fs& fs, ImageCache& cache, const FolderListing& listing, const FolderP
 }
 
 // Before any picture is decoded: that may take minutes.
-std::optional<AttributeTable> attributes_of_all(Fs& fs, const FolderListing& listing) {
-  std::optional<AttributeTable> table = read_attribute_table(fs, listing.folder);
-  if (!table) return table;
-  for (const FolderFile& file : listing.files) table->row(file.name);
-  return table;
+std::optional<AttributeTable> attributes_of_all(Fs& fs, const FolderListing& listing,
+                                                const AttributeWish& wish, Log& log) {
+  std::optional<AttributeTable> all;
+  read_as_wished(wish, log, [&] {
+    std::optional<AttributeTable> table = read_attribute_table(fs, listing.folder, wish.names);
+    if (!table) return;
+    for (const FolderFile& file : listing.files) table->row(file.name);
+    all = std::move(table);
+  });
+  return all;
 }
 
 void fill(ImageSplit& split, const FolderListing& listing, const AttributeTable* table,
@@ -288,12 +293,12 @@ void fill(ImageSplit& split, const FolderListing& listing, const AttributeTable*
 }  // namespace
 
 ImageSet load_image_folder(Fs& fs, const FolderListing& listing, const ImageFolderOptions& options,
-                           Log& log) {
+                           const AttributeWish& wish, Log& log) {
   if (options.channels != 0 && options.channels != 1 && options.channels != 3) {
     throw_error(ErrorCode::usage, "data.channels is ", options.channels,
                 "; image files have 1 (grey) or 3 (colour); 0: as most of them");
   }
-  const std::optional<AttributeTable> table = attributes_of_all(fs, listing);
+  const std::optional<AttributeTable> table = attributes_of_all(fs, listing, wish, log);
   ImageCache cache(fs, listing, options);
   std::string why;
   std::optional<FolderPixels> pixels = cache.load(why);

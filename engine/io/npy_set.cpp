@@ -35,6 +35,8 @@ constexpr Names kNames[] = {
 };
 constexpr const char* kTrainAttributes[] = {"train_attributes", "attributes", "latents_values"};
 constexpr const char* kTestAttributes[] = {"test_attributes"};
+// Of a file that holds test images alone.
+constexpr const char* kOwnTestAttributes[] = {"test_attributes", "attributes", "latents_values"};
 // latents_values of dSprites, as github.com/google-deepmind/dsprites-dataset describes them.
 const std::vector<std::string> kDspritesLatents = {"color",       "shape",      "scale",
                                                    "orientation", "position_x", "position_y"};
@@ -50,6 +52,12 @@ NpyArray array_of(std::vector<std::byte> file, std::string source) {
 }
 
 std::string without_suffix(const std::string& name) { return name.substr(0, name.size() - 4); }
+
+bool is_attributes(const std::string& name) {
+  const auto is_it = [&](const char* known) { return name == known; };
+  return std::any_of(std::begin(kTrainAttributes), std::end(kTrainAttributes), is_it) ||
+         std::any_of(std::begin(kTestAttributes), std::end(kTestAttributes), is_it);
+}
 
 void add_archive(Fs& fs, const std::string& path, Arrays& arrays) {
   const auto file = std::make_shared<std::vector<std::byte>>(read_file(fs, path, kLargestFile));
@@ -87,25 +95,47 @@ std::string list_of(const Arrays& arrays) {
   return list.empty() ? "none" : list;
 }
 
+// Names of all columns of an array, by a file beside it if there is one; `source` becomes who says so.
+std::vector<std::string> names_of_columns(Fs& fs, const std::string& folder,
+                                          const std::string& array, int64_t columns,
+                                          std::string& source) {
+  std::vector<std::string> names = read_attribute_names(fs, folder);
+  if (!names.empty()) {
+    source = join_path(folder, "attribute_names.txt");
+    return names;
+  }
+  const bool dsprites = array == "latents_values" && columns == std::ssize(kDspritesLatents);
+  return dsprites ? kDspritesLatents : numbered_attributes(columns);
+}
+
+// How many an array has of each image, which may be more than can be told if only some are wanted.
+int64_t attribute_count(const NpyArray& array, int64_t images, const AttributeWish& wish) {
+  const std::vector<int64_t>& shape = array.view.shape;
+  const int64_t columns = shape.size() == 1 ? 1 : shape.size() == 2 ? shape[1] : 0;
+  const int64_t most = wish.names.empty() ? kMostAttributes : INT64_MAX;
+  if (columns >= 1 && columns <= most && shape[0] == images) return columns;
+  throw_error(ErrorCode::data, array.source, ": shape ", shape_text(shape), ", expected [", images,
+              ", A] with 1 to ", kMostAttributes, " attributes of each image; reshape it");
+}
+
 // The first of these arrays that is there, with the names that a file beside it gives.
 void read_attributes(Fs& fs, const Arrays& arrays, std::span<const char* const> names,
-                     const std::string& folder, ImageSplit& split) {
+                     const std::string& folder, const AttributeWish& wish, ImageSplit& split) {
   for (const std::string name : names) {
     const auto found = arrays.find(name);
     if (found == arrays.end()) continue;
     const NpyArray array = found->second();
-    split.attributes = attributes_of_array(array, split.count);
-    const int64_t count = std::ssize(split.attributes) / split.count;
-    split.attribute_names = read_attribute_names(fs, folder);
-    if (split.attribute_names.empty()) {
-      const bool dsprites = name == "latents_values" && count == std::ssize(kDspritesLatents);
-      split.attribute_names = dsprites ? kDspritesLatents : numbered_attributes(count);
-    }
-    if (std::ssize(split.attribute_names) != count) {
+    const int64_t count = attribute_count(array, split.count, wish);
+    std::string source = array.source;
+    std::vector<std::string> all = names_of_columns(fs, folder, name, count, source);
+    if (std::ssize(all) != count) {
       throw_error(ErrorCode::data, array.source, ": shape ", shape_text(array.view.shape), ", but ",
-                  join_path(folder, "attribute_names.txt"), " names ", split.attribute_names.size(),
-                  " attributes; expected a line for each of ", count);
+                  source, " names ", all.size(), " attributes; expected a line for each of ",
+                  count);
     }
+    const std::vector<int64_t> columns = attribute_columns(wish.names, all, source);
+    split.attributes = attributes_of_array(array, split.count, columns);
+    split.attribute_names = wish.names.empty() ? std::move(all) : wish.names;
     return;
   }
 }
@@ -117,21 +147,33 @@ ImageSplit read_split(const Arrays& arrays, const char* images, const char* labe
   return split;
 }
 
-// `path` is for messages, `folder` where names of attributes may lie.
-ImageSet read_set(Fs& fs, const Arrays& arrays, const std::string& path, const std::string& folder,
-                  Log& log) {
+// Of all arrays of one set.
+struct NpySource {
+  Fs& fs;
+  std::string path;    // for messages
+  std::string folder;  // where names of attributes may lie
+  const AttributeWish& attributes;
+  bool test_alone = false;  // it holds nothing but test images
+};
+
+ImageSet read_set(const NpySource& source, const Arrays& arrays, Log& log) {
   const Names* names = find_names(arrays);
   if (names == nullptr) {
-    throw_error(ErrorCode::data, path, ": holds the arrays ", list_of(arrays),
+    throw_error(ErrorCode::data, source.path, ": holds the arrays ", list_of(arrays),
                 ", expected images as x_train, train_images, train, images, x, data, imgs or "
                 "arr_0; save them under such a name");
   }
   ImageSet set;
   set.train = read_split(arrays, names->train, names->train_labels, log);
-  read_attributes(fs, arrays, kTrainAttributes, folder, set.train);
+  const auto tell = [&](std::span<const char* const> known, ImageSplit& split) {
+    read_as_wished(source.attributes, log, [&] {
+      read_attributes(source.fs, arrays, known, source.folder, source.attributes, split);
+    });
+  };
+  tell(source.test_alone ? kOwnTestAttributes : kTrainAttributes, set.train);
   if (arrays.contains(names->test)) {
     set.test = read_split(arrays, names->test, names->test_labels, log);
-    read_attributes(fs, arrays, kTestAttributes, folder, set.test);
+    tell(kTestAttributes, set.test);
   }
   set.format = "NumPy";
   return set;
@@ -228,20 +270,18 @@ std::vector<uint8_t> labels_of_array(const NpyArray& array, int64_t count) {
   return labels;
 }
 
-std::vector<float> attributes_of_array(const NpyArray& array, int64_t count) {
-  const std::vector<int64_t>& shape = array.view.shape;
-  const int64_t columns = shape.size() == 1 ? 1 : shape.size() == 2 ? shape[1] : 0;
-  if (columns < 1 || columns > kMostAttributes || shape[0] != count) {
-    throw_error(ErrorCode::data, array.source, ": shape ", shape_text(shape), ", expected [", count,
-                ", A] with 1 to ", kMostAttributes, " attributes of each image; reshape it");
-  }
-  std::vector<float> values(static_cast<size_t>(count * columns));
-  for (size_t i = 0; i < values.size(); ++i) {
-    values[i] = static_cast<float>(array.view.real(static_cast<int64_t>(i)));
-    if (std::isfinite(values[i])) continue;
-    throw_error(ErrorCode::data, array.source, ": attribute ", static_cast<int64_t>(i) % columns,
-                " of image ", static_cast<int64_t>(i) / columns,
-                " is not finite, expected numbers; leave the image or the attribute out");
+std::vector<float> attributes_of_array(const NpyArray& array, int64_t count,
+                                       const std::vector<int64_t>& columns) {
+  const int64_t width = array.view.count() / count;
+  std::vector<float> values;
+  values.reserve(static_cast<size_t>(count) * columns.size());
+  for (int64_t image = 0; image < count; ++image) {
+    for (const int64_t column : columns) {
+      values.push_back(static_cast<float>(array.view.real(image * width + column)));
+      if (std::isfinite(values.back())) continue;
+      throw_error(ErrorCode::data, array.source, ": attribute ", column, " of image ", image,
+                  " is not finite, expected numbers; leave the image or the attribute out");
+    }
   }
   return values;
 }
@@ -255,38 +295,46 @@ bool has_npy_set(Fs& fs, const std::string& path) {
   return std::any_of(names.begin(), names.end(), is_array);
 }
 
-ImageSet load_npy_set(Fs& fs, const std::string& path, Log& log) {
+ImageSet load_npy_set(Fs& fs, const std::string& path, const AttributeWish& attributes, Log& log) {
   Arrays arrays;
   if (!leads_to_directory(fs, path)) {
     if (path.ends_with(".npz")) {
       add_archive(fs, path, arrays);
     } else {
+      for (const char* name : kTrainAttributes) {
+        const std::string beside = join_path(parent_path(path), concat(name, ".npy"));
+        if (beside != path && exists(fs, beside)) add_file(fs, beside, name, arrays);
+      }
       add_file(fs, path, "images", arrays);
     }
-    return read_set(fs, arrays, path, parent_path(path), log);
+    return read_set({fs, path, parent_path(path), attributes}, arrays, log);
   }
   const std::vector<std::string> files = list_directory(fs, path);
   for (const auto& [train, test] : kSplitFiles) {
     if (!exists(fs, join_path(path, train))) continue;
     add_archive(fs, join_path(path, train), arrays);
-    ImageSet set = read_set(fs, arrays, join_path(path, train), path, log);
+    ImageSet set = read_set({fs, join_path(path, train), path, attributes}, arrays, log);
     if (set.test.count > 0 || !exists(fs, join_path(path, test))) return set;
     arrays.clear();
     add_archive(fs, join_path(path, test), arrays);
-    set.test = read_set(fs, arrays, join_path(path, test), path, log).train;
+    set.test = read_set({fs, join_path(path, test), path, attributes, true}, arrays, log).train;
     return set;
   }
   const std::vector<std::string> archives = with_suffix(files, ".npz");
   const std::vector<std::string> plain = with_suffix(files, ".npy");
   for (const std::string& name : plain)
     add_file(fs, join_path(path, name), without_suffix(name), arrays);
+  const auto others = std::count_if(arrays.begin(), arrays.end(),
+                                    [](const auto& entry) { return !is_attributes(entry.first); });
   if (find_names(arrays) == nullptr && archives.size() == 1) {
     arrays.clear();
     add_archive(fs, join_path(path, archives.front()), arrays);
-  } else if (find_names(arrays) == nullptr && archives.empty() && plain.size() == 1) {
-    arrays = {{"images", arrays.begin()->second}};
+  } else if (find_names(arrays) == nullptr && archives.empty() && others == 1) {
+    for (const auto& [name, array] : Arrays(arrays)) {
+      if (!is_attributes(name)) arrays["images"] = array;
+    }
   }
-  return read_set(fs, arrays, path, path, log);
+  return read_set({fs, path, path, attributes}, arrays, log);
 }
 
 }  // namespace elbo

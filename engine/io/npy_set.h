@@ -6,8 +6,9 @@
 //               attributes, of type real or whole: train_attributes test_attributes · attributes ·
 //               latents_values
 //   .npz        an archive with such arrays
+//   .npy        images; attributes may be in files of such a name beside it
 //   directory   NAME.npy for each array; or train.npz and test.npz (train_data.npz and eval_data.npz)
-//               with one split each; or a single .npz or .npy
+//               with one split each; or a single .npz, or a single .npy that holds no attributes
 //
 // Shapes    images [N, H, W], [N, H, W, C] or [N, C, H, W], whichever of the two has 1, 3 or 4 for C,
 //           the former if both have; labels [N] or [N, 1], 0 to 255
@@ -18,6 +19,7 @@
 
 #include <string>
 
+#include "engine/io/attributes.h"
 #include "engine/io/file_ops.h"
 #include "engine/io/image_set.h"
 #include "engine/io/log.h"
@@ -28,7 +30,7 @@ namespace elbo {
 bool has_npy_set(Fs& fs, const std::string& path);
 
 // `test` stays empty if the arrays name no test images.
-ImageSet load_npy_set(Fs& fs, const std::string& path, Log& log);
+ImageSet load_npy_set(Fs& fs, const std::string& path, const AttributeWish& attributes, Log& log);
 
 // An array in memory of its own.
 struct NpyArray {
@@ -40,7 +42,8 @@ struct NpyArray {
 ImageSplit images_of_array(NpyArray array, Log& log);
 std::vector<uint8_t> labels_of_array(const NpyArray& array, int64_t count);
 
-// [count, A] or [count], finite; how many there are of each image follows from its size.
-std::vector<float> attributes_of_array(const NpyArray& array, int64_t count);
+// These columns of [count, A] or [count], which must be finite there: [count, columns].
+std::vector<float> attributes_of_array(const NpyArray& array, int64_t count,
+                                       const std::vector<int64_t>& columns);
 
 }  // namespace elbo

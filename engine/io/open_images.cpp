@@ -33,7 +33,7 @@ ImageSet open_image_set(Fs& fs, const std::string& path, const ImageSetOptions& 
   } else if (has_cifar_set(fs, path)) {
     set = load_cifar_set(fs, path);
   } else if (has_npy_set(fs, path)) {
-    set = load_npy_set(fs, path, log);
+    set = load_npy_set(fs, path, options.attributes, log);
   } else {
     if (!leads_to_directory(fs, path)) refuse_unknown(path);
     FolderListing listing = scan_image_folder(fs, path);
@@ -44,7 +44,7 @@ ImageSet open_image_set(Fs& fs, const std::string& path, const ImageSetOptions& 
       log.note(fmt::format("{}: no test images, so {} of {} are held out", path,
                            listing.files.size() - listing.train_files, listing.files.size()));
     }
-    set = load_image_folder(fs, listing, options.folder, log);
+    set = load_image_folder(fs, listing, options.folder, options.attributes, log);
   }
   if (set.test.count == 0) {
     const int64_t all = set.train.count;
@@ -53,7 +53,7 @@ ImageSet open_image_set(Fs& fs, const std::string& path, const ImageSetOptions& 
         fmt::format("{}: no test images, so {} of {} are held out", path, set.test.count, all));
   }
   check_same_shape(set.train, set.test);
-  check_same_attributes(set.train, set.test);
+  read_as_wished(options.attributes, log, [&] { check_same_attributes(set.train, set.test); });
   return set;
 }
 

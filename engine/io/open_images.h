@@ -21,6 +21,7 @@ struct ImageSetOptions {
   // Of picture files. Other sets keep the size they have.
   ImageFolderOptions folder;
   double test_fraction = 0.1;  // held out where a set has no test images
+  AttributeWish attributes = {};
 };
 
 // Both splits hold images of one size, and at least one each.

@@ -34,13 +34,26 @@ class AttributesProgram : public ProgramTest {
     EXPECT_EQ(std::count(line.begin(), line.end(), '\n'), 1) << line;
     EXPECT_NE(line.find(part), std::string::npos) << line;
   }
+  // Pictures whose first attribute is their grey value. The table is for its writer to put there.
+  std::string write_faces() const {
+    std::string table = "file,grey,always\n";
+    for (int i = 0; i < 20; ++i) {
+      const auto grey = static_cast<uint8_t>(12 * i);
+      const std::string name = std::to_string(i) + ".png";
+      write("faces/" + name, png_file({8, 8, 1, std::vector<uint8_t>(64, grey)}));
+      table += name + "," + std::to_string(12 * i) + ",3\n";
+    }
+    return table;
+  }
+  using Cells = std::vector<std::vector<uint8_t>>;
   // Rows of pictures of a grid of 8 x 8 pixels eightfold, each with its frame.
-  static std::vector<std::vector<uint8_t>> cells_of(const std::string& png, int64_t row) {
+  static Cells cells_of(const std::string& png, int64_t row, int64_t padding = 2) {
     const auto grid = decode_png(png);
-    std::vector<std::vector<uint8_t>> cells;
-    for (int64_t left = 2; left + 64 <= grid.width; left += 66) {
+    Cells cells;
+    for (int64_t left = padding; left + 64 <= grid.width; left += 64 + padding) {
       std::vector<uint8_t> cell;
-      for (int64_t y = 2 + 66 * row; y < 66 + 66 * row; ++y) {
+      const int64_t top = padding + (64 + padding) * row;
+      for (int64_t y = top; y < top + 64; ++y) {
         const auto begin = grid.pixels.begin() + y * grid.width + left;
         cell.insert(cell.end(), begin, begin + 64);
       }
@@ -88,6 +101,18 @@ TEST_F(AttributesProgram, ToolsDecodeAsTheImageOrAsTold) {
   EXPECT_EQ(cells[1], cells_of(own, 1)[0]);
   EXPECT_EQ(cells[2], cells_of(picture("reconstruct", {"-n", "4", "--attributes", "x=0.9"}), 1)[0]);
   EXPECT_NE(cells[1], cells[2]);
+  const auto rebuilt = cells_of(own, 1);
+  ASSERT_GE(rebuilt.size(), 4u);
+  const auto near = cells_of(picture("neighbours", {"--from", "2", "--radii", "0", "-n", "1"}), 0);
+  EXPECT_EQ(near, (Cells{rebuilt[2], rebuilt[2]}));
+  // The middle of each row of a traversal is the image's own code but for that row's latent: 0.
+  const auto edge = cells_of(picture("edit", {"--from", "3", "--set", "1=0"}), 0);
+  const auto moved =
+      cells_of(picture("traverse", {"--from", "3", "--dims", "1", "--steps", "3"}), 0);
+  EXPECT_EQ(moved.at(1), edge.at(2));
+  const auto centre = cells_of(picture("edit", {"--from", "3", "--set", "0=0", "--set", "1=0"}), 0);
+  const auto grid = cells_of(picture("manifold", {"--from", "3", "--steps", "3"}), 1, 0);
+  EXPECT_EQ(grid.at(1), centre.at(2));
   for (const Strings& arguments :
        {Strings{"encode"},
         {"decode", "--attributes", "x=0.5", "--latents", path("run/codes.npy")},
@@ -113,8 +138,32 @@ TEST_F(AttributesProgram, ToolsDecodeAsTheImageOrAsTold) {
   EXPECT_EQ(resumed.status, 0) << resumed.err;
 }
 
+TEST_F(AttributesProgram, InterpolationGoesFromTheAttributesOfOneImageToThoseOfTheOther) {
+  train();
+  const auto rebuilt = cells_of(picture("reconstruct", {"-n", "4"}), 1);
+  const Strings way = {"--from", "1", "--to", "3", "--steps", "3"};
+  const auto cells = cells_of(picture("interpolate", way), 0);
+  ASSERT_EQ(cells.size(), 3u);
+  EXPECT_EQ(cells[0], rebuilt.at(1));
+  EXPECT_EQ(cells[2], rebuilt.at(3));
+  // --attributes says more.
+  const Strings told = {"--attributes", "x=0.9,size=1"};
+  const auto other = cells_of(picture("reconstruct", Strings{"-n", "4"} + told), 1);
+  const auto both = cells_of(picture("interpolate", way + told), 0);
+  EXPECT_EQ(both.at(0), other.at(1));
+  EXPECT_EQ(both.at(2), other.at(3));
+  EXPECT_NE(both.at(0), cells[0]);
+  // What is no image has the mean of all.
+  const auto drawn = cells_of(picture("interpolate", {"--from", "prior:0", "--to", "1"}), 0);
+  EXPECT_EQ(drawn.at(0), cells_of(picture("sample", {"-n", "1"}), 0).at(0));
+  EXPECT_EQ(drawn.back(), rebuilt.at(1));
+  const auto pairs = cells_of(picture("interpolate", {"--pairs", "1", "--seed", "42"}), 0);
+  EXPECT_EQ(pairs.at(0), drawn.at(0));
+  EXPECT_EQ(run("interpolate", {"--between", "images"}).status, 0);
+}
+
 TEST_F(AttributesProgram, SomeOfThemAreChosenByName) {
-  train({"--set", "data.attributes=size,x"});
+  train({"--set", "data.attributes= size , x "});
   EXPECT_NE(picture("sample", {"--attributes", "size=1"}), picture("sample", {}));
   error(run("sample", {"--attributes", "y=1"}), 2,
         "--attributes: found attribute \"y\", expected one of size, x");
@@ -131,6 +180,10 @@ TEST_F(AttributesProgram, RefusesInOneLine) {
         "found \"y\", expected NAME=VALUE, like x=0.5");
   error(run("sample", {"--attributes", "0.1,0.2"}), 2,
         "--attributes: found 2 values, expected 4, or NAME=VALUE of some");
+  error(run("sample", {"--attributes", "size=1,x=0.5,size=0.7"}), 2,
+        "--attributes: says size twice, expected each name once");
+  error(run("edit", {"--set-attribute", "x=0.1", "--set-attribute", "x=0.2"}), 2,
+        "--set-attribute: says x twice, expected each name once");
   error(run("sample", {"--attributes", "sise=1"}), 2, "did you mean size?");
   error(run("sample", {"--vary", "x"}), 2,
         "--vary: found \"x\", expected NAME=LOW..HIGH, like x=0..1");
@@ -157,13 +210,7 @@ TEST_F(AttributesProgram, RefusesInOneLine) {
 
 // Pictures whose attribute is their grey value, and the same without the table.
 TEST_F(AttributesProgram, TablesBesidePicturesAreShownAndTrainedOn) {
-  std::string table = "file,grey,always\n";
-  for (int i = 0; i < 20; ++i) {
-    const auto grey = static_cast<uint8_t>(12 * i);
-    const std::string name = std::to_string(i) + ".png";
-    write("faces/" + name, png_file({8, 8, 1, std::vector<uint8_t>(64, grey)}));
-    table += name + "," + std::to_string(12 * i) + ",3\n";
-  }
+  const std::string table = write_faces();
   const Strings training = {"train",
                             "--data",
                             path("faces"),
@@ -208,6 +255,40 @@ TEST_F(AttributesProgram, TablesBesidePicturesAreShownAndTrainedOn) {
   EXPECT_EQ(run("reconstruct", {"--data", path("bare"), "--attributes", "grey=50"}).status, 0);
   write("faces/attributes.csv", table + "0.png,1,1\n");
   error(run("reconstruct"), 4, "attributes.csv, line 22: file \"0.png\" has a row above");
+}
+
+// Neither runs that are told none nor the other columns suffer from what is wrong with one.
+TEST_F(AttributesProgram, WhatIsNotToldMayBeWrong) {
+  std::string table = write_faces();
+  const auto training = [&](const Strings& more) {
+    return run_in_process(Strings{"train", "--data", path("faces"), "--out", path("run"),
+                                  "--device", "cpu", "--threads", "1", "-z", "2", "-b", "8", "-e",
+                                  "1", "--set", "model.hidden=16", "-q", "--overwrite"} +
+                          more);
+  };
+  const auto called = [&](const std::string& name) {
+    write("faces/attributes.csv", "file,grey," + name + table.substr(table.find('\n')));
+  };
+  const Strings told = {"--condition", "attributes"};
+  for (const std::string name : {"gr\xf6sse", "a\1b"}) {
+    called(name);
+    error(training(told), 4, "attributes.csv: attribute 2 is called \"");
+    EXPECT_EQ(training({}).status, 0);
+    EXPECT_EQ(training({"--set", "data.attributes=width"}).status, 0);  // a warning says the rest
+    ASSERT_EQ(training(told + Strings{"--set", "data.attributes=grey"}).status, 0);
+    EXPECT_EQ(run("sample", {"--attributes", "grey=3"}).status, 0);
+    const Outcome shown = run_in_process({"data", path("faces"), "--cache", "off"});
+    EXPECT_EQ(shown.status, 0);
+    EXPECT_NE(shown.err.find("attributes cannot be used: "), std::string::npos) << shown.err;
+    EXPECT_EQ(shown.out.find("attribute"), std::string::npos) << shown.out;
+  }
+  called("gr\xc3\xb6sse");
+  ASSERT_EQ(training(told).status, 0);
+  EXPECT_EQ(run("sample", {"--attributes", "gr\xc3\xb6sse=3"}).status, 0);
+  // Sprites, too.
+  EXPECT_EQ(
+      run_in_process(tiny_run("sprites") + Strings{"-q", "--set", "data.attributes=width"}).status,
+      0);
 }
 
 }  // namespace

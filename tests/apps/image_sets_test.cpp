@@ -185,6 +185,30 @@ TEST_F(ImageSets, ASetThatTheDeviceHasNoRoomForStaysInHostMemory) {
   EXPECT_EQ(weights("host"), weights("device"));
 }
 
+// They lie beside the images of models that are told them, and nowhere otherwise.
+TEST_F(ImageSets, AttributesNeedRoomOnTheDevice) {
+  if (!why_no_cuda().empty()) GTEST_SKIP() << why_no_cuda();
+  write("x.npy", npy_file("|u1", "(1000, 32, 32)", std::string(1000 * 32 * 32, '\7')));
+  const std::string row = "\1\2\3\4\5\6" + std::string(26, '\0');  // 32 attributes, 128 bytes
+  std::string rows;
+  for (int i = 0; i < 1000; ++i) rows += row;
+  write("attributes.npy", npy_file("|u1", "(1000, 32)", rows));
+  const auto said = [&](const std::string& mebibytes, const Strings& more) {
+    Strings arguments = training(path("x.npy"), "run");
+    *std::find(arguments.begin(), arguments.end(), "cpu") = "cuda";
+    return run(arguments +
+               Strings{"--max-steps", "1", "--eval-interval", "0", "--sample-interval", "0",
+                       "--overwrite", "--set", "data.device_mb=" + mebibytes} +
+               more)
+        .err;
+  };
+  const std::string note = "the training images, 0.9 MiB, stay in host memory";
+  const Strings told = {"--condition", "attributes"};
+  EXPECT_EQ(said("1", {}).find(note), std::string::npos);
+  EXPECT_NE(said("1", told).find(note), std::string::npos);
+  EXPECT_EQ(said("2", told).find(note), std::string::npos);
+}
+
 TEST_F(ImageSets, DataTellsWhatASetHolds) {
   const Outcome outcome = run({"data", cifar_folders(), "--out", path("grid.png"), "-n", "6",
                                "--columns", "3", "--split", "test"});

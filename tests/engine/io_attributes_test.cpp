@@ -42,7 +42,11 @@ class AttributesTest : public testing::Test {
   void put_grey(const std::string& name, uint8_t value) {
     put(name, png_file({4, 4, 1, std::vector<uint8_t>(16, value)}));
   }
-  ImageSet open(const std::string& name = "set") { return open_image_set(fs, dir / name, {}, log); }
+  ImageSet open(const std::string& name = "set") {
+    ImageSetOptions options;
+    options.attributes = wish;
+    return open_image_set(fs, dir / name, options, log);
+  }
   std::string refusal(const std::string& name = "set") {
     return error_of([&] { open(name); });
   }
@@ -73,6 +77,7 @@ class AttributesTest : public testing::Test {
 
   Fs& fs = real_fs();
   TempDir dir;
+  AttributeWish wish{AttributeWish::Use::told};
   std::string said;
   Log log{false, Terminal{}, [this](std::string_view line) { said += line; }};
 };
@@ -249,28 +254,145 @@ TEST_F(AttributesTest, TablesThatAreNotAsTheyShouldBeNameFileAndLine) {
   EXPECT_EQ(with(""), at + ": ends before the header, expected names of attributes");
 }
 
-TEST(ChooseAttributes, KeepsColumnsInTheOrderThatIsAskedFor) {
-  ImageSplit split;
-  split.source = "s";
-  split.count = 2;
-  split.attribute_names = {"a", "b", "c"};
-  split.attributes = {1, 2, 3, 4, 5, 6};
-  choose_attributes(split, {});
-  EXPECT_EQ(split.attributes, (Numbers{1, 2, 3, 4, 5, 6}));
-  EXPECT_EQ(error_of([&] {
-              choose_attributes(split, {"a", "d"});
-            }),
+// A configuration that holds another could not be read back.
+TEST(AttributeNames, AreTextThatAConfigurationCanHold) {
+  for (const char* name :
+       {"a b", "\xc3\xa9", "\xe2\x82\xac", "\xed\x9f\xbf", "\xee\x80\x80", "\xf0\x90\x80\x80",
+        "\xf4\x8f\xbf\xbf", "~", "\xc2\x80", "\xdf\xbf", "\xe0\xa0\x80"})
+    EXPECT_EQ(error_of([&] { check_attribute_names({"x", name}, "f"); }), "no error") << name;
+  for (const char* name :
+       {"\xff", "a\x80", "\xc3", "\xc3x", "\xe2\x82", "\xe2\x82x", "\xc1\xbf", "\xe0\x9f\xbf",
+        "\xed\xa0\x80", "\xed\xbf\xbf", "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80",
+        "\xf8\x88\x80\x80\x80", "\x7f", "\x1f", "a\tb", "gr\xf6sse"}) {
+    const std::string found = error_of([&] { check_attribute_names({"x", name}, "f"); });
+    EXPECT_TRUE(found.starts_with("4: f: attribute 2 is called \"")) << found;
+    EXPECT_TRUE(
+        found.ends_with("\", expected a name in UTF-8 without control characters; rename it"))
+        << found;
+  }
+}
+
+TEST(AttributeColumns, AreInTheOrderThatIsAskedFor) {
+  using Columns = std::vector<int64_t>;
+  const Names names = {"a", "b", "c"};
+  EXPECT_EQ(attribute_columns({}, names, "s"), (Columns{0, 1, 2}));
+  EXPECT_EQ(attribute_columns({"c", "a"}, names, "s"), (Columns{2, 0}));
+  const auto refusal = [](const Names& wanted, const Names& known) {
+    return error_of([&] { attribute_columns(wanted, known, "s"); });
+  };
+  EXPECT_EQ(refusal({"a", "d"}, names),
             "4: s: there is no attribute \"d\", expected some of a, b, c");
-  EXPECT_EQ(error_of([&] {
-              choose_attributes(split, {"a", "a"});
-            }),
-            "2: data.attributes names \"a\" twice; name it once");
-  choose_attributes(split, {"c", "a"});
-  EXPECT_EQ(split.attributes, (Numbers{3, 1, 6, 4}));
-  EXPECT_EQ(split.attribute_names, (Names{"c", "a"}));
-  ImageSplit none;
-  choose_attributes(none, {"x"});
-  EXPECT_TRUE(none.attribute_names.empty());
+  EXPECT_EQ(refusal({"a", "a"}, names), "2: data.attributes names \"a\" twice; name it once");
+  // What is not asked for may be anything.
+  EXPECT_EQ(attribute_columns({"b"}, {"a", "", "a", "b", "\xff"}, "s"), Columns{3});
+  const std::string twice =
+      "4: s: two attributes are called \"a\", expected each name once; rename one";
+  EXPECT_EQ(refusal({"a"}, {"a", "b", "a"}), twice);
+  EXPECT_EQ(refusal({}, {"a", "b", "a"}), twice);
+  EXPECT_TRUE(refusal({"\xff"}, {"\xff"}).starts_with("4: s: attribute 1 is called "));
+}
+
+// Tables and arrays of all that can be wrong, in columns that are wanted and in others.
+TEST_F(AttributesTest, OnlyThoseThatAreWantedMustBeRight) {
+  std::string table = "file,id,text,id2,\xff\n";
+  for (int i = 0; i < 10; ++i) {
+    const std::string name = std::to_string(i) + ".png";
+    put_grey("set/" + name, static_cast<uint8_t>(10 + i));
+    table += name + "," + std::to_string(10 + i) + ",tall," + std::to_string(10.5 + i) + ",nan\n";
+  }
+  put("set/attributes.csv", table);
+  const std::string at = "4: " + (dir / "set/attributes.csv");
+  EXPECT_TRUE(refusal().starts_with(at + ": attribute 4 is called ")) << refusal();
+  wish.names = {"id", "text"};
+  EXPECT_EQ(refusal(), at + ", line 2: text is \"tall\", expected a finite number");
+  wish.names = {"id", "id2"};
+  expect_aligned(open().train, 2);
+  expect_aligned(open().test, 2);
+  EXPECT_EQ(open().test.attribute_names, wish.names);
+  put_grey("set/none.png", 1);
+  EXPECT_NE(refusal().find("no row for \"none.png\""), std::string::npos);
+  // Nobody asks.
+  wish = {};
+  EXPECT_TRUE(open().train.attribute_names.empty());
+  EXPECT_EQ(said.find("attribute"), std::string::npos) << said;
+  // Shown as far as possible.
+  wish = {AttributeWish::Use::shown};
+  EXPECT_TRUE(open().train.attributes.empty());
+  EXPECT_NE(said.find("attributes cannot be used: " + (dir / "set/attributes.csv") +
+                      ": attribute 4 is called"),
+            std::string::npos)
+      << said;
+}
+
+TEST_F(AttributesTest, ArraysMayHoldMoreThanIsWanted) {
+  const int many = 1030;
+  Numbers rows;
+  for (int i = 0; i < 4; ++i) {
+    rows.insert(rows.end(), many, std::numeric_limits<float>::quiet_NaN());
+    rows[static_cast<size_t>(i * many) + 1026] = static_cast<float>(10 + i);
+    rows[static_cast<size_t>(i * many) + 3] = static_cast<float>(10 + i) + 0.5f;
+  }
+  const auto split = [&](int attributes, const Numbers& values) {
+    const std::string shape = "(4, " + std::to_string(attributes) + ")";
+    return npy_file("<f4", shape, f4(values));
+  };
+  put("a.npz", zip_file({{"x_train.npy", images(4)},
+                         {"x_test.npy", images(4)},
+                         {"train_attributes.npy", split(many, rows)},
+                         {"test_attributes.npy", split(2, numbers(4, 2))}}));
+  EXPECT_NE(refusal("a.npz").find("with 1 to 1024 attributes"), std::string::npos);
+  wish.names = {"attribute_1026", "attribute_3"};
+  EXPECT_NE(refusal("a.npz").find("there is no attribute \"attribute_1026\""), std::string::npos);
+  put("a.npz", zip_file({{"x_train.npy", images(4)},
+                         {"x_test.npy", images(4)},
+                         {"train_attributes.npy", split(many, rows)},
+                         {"test_attributes.npy", split(many, rows)}}));
+  expect_aligned(open("a.npz").train, 2);
+  expect_aligned(open("a.npz").test, 2);
+  wish.names = {"attribute_1026", "attribute_4"};
+  EXPECT_NE(refusal("a.npz").find("attribute 4 of image 0 is not finite"), std::string::npos);
+  wish = {};
+  EXPECT_EQ(open("a.npz").train.count, 4);
+  // Of two splits that differ what both have can be told, and nothing of them is shown wrongly.
+  put("b.npz", zip_file({{"x_train.npy", images(4)},
+                         {"x_test.npy", images(4)},
+                         {"train_attributes.npy", split(1, numbers(4, 1))},
+                         {"test_attributes.npy", split(2, numbers(4, 2))}}));
+  wish.use = AttributeWish::Use::told;
+  EXPECT_NE(refusal("b.npz").find("has the attributes attribute_0, attribute_1, expected"),
+            std::string::npos);
+  wish.names = {"attribute_0"};
+  expect_aligned(open("b.npz").test, 1);
+  wish = {AttributeWish::Use::shown};
+  expect_aligned(open("b.npz").train, 1);
+  EXPECT_NE(said.find("attributes cannot be used: "), std::string::npos) << said;
+}
+
+TEST_F(AttributesTest, ArraysStandBesideImagesOfAnyName) {
+  const auto attributes = [](int count) {
+    return npy_file("<f4", "(" + std::to_string(count) + ", 1)", f4(numbers(count, 1)));
+  };
+  put("two/train.npz",
+      zip_file({{"images.npy", images(5)}, {"train_attributes.npy", attributes(5)}}));
+  put("two/test.npz",
+      zip_file({{"images.npy", images(4)}, {"test_attributes.npy", attributes(4)}}));
+  expect_aligned(open("two").train, 1);
+  expect_aligned(open("two").test, 1);
+  put("free/faces.npy", images(20));
+  put("free/attributes.npy", attributes(20));
+  put("free/attribute_names.txt", "grey\n");
+  for (const char* path : {"free", "free/faces.npy"}) {
+    const ImageSet set = open(path);
+    expect_aligned(set.train, 1);
+    expect_aligned(set.test, 1);
+    EXPECT_EQ(set.test.attribute_names, Names{"grey"});
+  }
+  put("free/more.npy", images(20));
+  EXPECT_NE(refusal("free").find("holds the arrays \"attributes\", \"faces\", \"more\""),
+            std::string::npos);
+  put("only/attributes.npy", attributes(20));
+  EXPECT_NE(refusal("only").find("holds the arrays \"attributes\", expected images"),
+            std::string::npos);
 }
 
 TEST(AttributeFigures, AreThoseOfAllImages) {

@@ -46,7 +46,7 @@ class ImageFolderTest : public testing::Test {
   }
   ImageSet load(const ImageFolderOptions& options = {}) {
     said.clear();
-    return load_image_folder(fs, scan_image_folder(fs, root()), options, log);
+    return load_image_folder(fs, scan_image_folder(fs, root()), options, {}, log);
   }
   std::string root() const { return dir / "set"; }
   std::vector<int> firsts(const ImageSplit& split) {

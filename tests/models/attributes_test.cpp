@@ -289,6 +289,23 @@ TEST_P(Attributes, OpenOnesAreTheRowsOwnOrTheMean) {
   }
 }
 
+// The model is not to blame for what it is told.
+TEST_P(Attributes, ValuesTooFarFromThoseOfTrainingAreNamed) {
+  Trained run(config_of(ModelKind::mlp_vae), GetParam(), 1e-12f);
+  Inference inference(run.context, run.trainer.model());
+  const std::vector<float> latents = inference.prior_latents(2, 5), images(2 * 24, 0.5f);
+  const Conditions far =
+      Conditions::of_attributes({1.2e-10f, 0.1f, 3, 1e30f, 0.1f, 3});  // deviations of 1e-11
+  const std::string expected = "2: attribute 1 of the 3 that the model is told is 1e+30, too far";
+  EXPECT_EQ(error_of([&] { inference.decode(latents, far); }).substr(0, expected.size()), expected);
+  EXPECT_EQ(error_of([&] { inference.encode(images, far); }).substr(0, expected.size()), expected);
+  inference.set_attributes({1e30f, std::nullopt, std::nullopt});
+  EXPECT_EQ(error_of([&] { inference.decode(latents); }).substr(0, expected.size()), expected);
+  // What never varied says nothing, whatever it is.
+  inference.set_attributes({1.2e-10f, 1e30f, std::nullopt});
+  EXPECT_EQ(error_of([&] { inference.decode(latents); }), "no error");
+}
+
 TEST_P(Attributes, ModelsThatCannotBeToldThemAreRefused) {
   const auto refusal = [&](const RunConfig& config) {
     return error_of([&] { Trained(config, GetParam()); });
