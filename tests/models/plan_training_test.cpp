@@ -163,6 +163,7 @@ TEST_F(PlanTraining, ATableOfAnotherDeviceOrNoTableIsNotObeyed) {
   elsewhere.trainer.train_step();
   EXPECT_EQ(elsewhere.trainer.snapshot().state.plan.at("timed on"), here);
 
+  checkpoint.state.plan["timed on"] = here;
   checkpoint.state.plan.begin()->second = "sideways";
   const std::string error = error_of([&] { elsewhere.trainer.restore(checkpoint); });
   EXPECT_EQ(error.substr(0, 3), "4: ");
