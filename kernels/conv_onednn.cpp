@@ -42,18 +42,8 @@ struct PlanKey {
 
 struct PlanKeyHash {
   size_t operator()(const PlanKey& key) const {
-    const ConvGeometry& g = key.geometry;
-    const ConvWindow& w = g.window;
-    uint64_t hash =
-        static_cast<uint64_t>(key.kind) | uint64_t{key.bias} << 2 | uint64_t{key.add} << 3;
-    for (const int64_t size :
-         {g.batch, g.image.height, g.image.width, g.image.channels, g.features.height,
-          g.features.width, g.features.channels, w.kernel_h, w.kernel_w, w.stride_h, w.stride_w,
-          w.padding_h, w.padding_w, w.dilation_h, w.dilation_w}) {
-      hash = (hash ^ static_cast<uint64_t>(size)) * 0x9e3779b97f4a7c15u;  // 2^64 / golden ratio
-      hash ^= hash >> 32;
-    }
-    return hash;
+    const int flags = static_cast<int>(key.kind) + 4 * key.bias + 8 * key.add;
+    return ConvGeometryHash()(key.geometry) * 1031 + static_cast<size_t>(flags);
   }
 };
 
