@@ -8,6 +8,17 @@
 
 namespace elbo {
 
+BatchStage::BatchStage(Context& context, int64_t rows, int64_t row_bytes)
+    : tags_(context, 2 * sizeof(StageTag), Role::data) {
+  context.fill_bytes(tags_.data(), 0, tags_.bytes());
+  rows_.tag = tags_.as<StageTag>();
+  rows_.rows = rows;
+  for (int turn = 0; turn < 2; ++turn) {
+    blocks_[turn] = DeviceBlock(context, static_cast<size_t>(rows * row_bytes), Role::data);
+    rows_.block[turn] = blocks_[turn].as<uint8_t>();
+  }
+}
+
 ImageData ImageData::from_split(Context& context, const ImageSplit& split, int64_t limit,
                                 const ImageChanges& changes, Role role) {
   ImageData data;
@@ -16,6 +27,7 @@ ImageData ImageData::from_split(Context& context, const ImageSplit& split, int64
   data.count_ = limit > 0 ? std::min(limit, split.count) : split.count;
   const auto bytes = static_cast<size_t>(data.count_ * data.shape_.size());
   data.pixels_ = DeviceBlock(context, bytes, role);
+  data.in_host_memory_ = role == Role::host_data && context.device() == Device::cuda;
   if (role == Role::host_data) {
     std::copy_n(split.pixels().data(), bytes, data.pixels_.as<uint8_t>());
   } else {
@@ -110,7 +122,7 @@ ImageData ImageData::sprites(int resolution, int64_t count, int64_t offset,
 }
 
 void ImageData::launch_gather(Tape& tape, const BatchOrder& order, Binarise binarise,
-                              const Gathered& to) const {
+                              const RowStage& stage, const Gathered& to) const {
   tape.op("gather", {}, {to.x, to.rounded, to.sample, to.label, to.attributes},
           [&](const Exec& exec) {
             bf16* x_bf16 = to.rounded.data ? to.rounded.as<bf16>() : nullptr;
@@ -138,6 +150,7 @@ void ImageData::launch_gather(Tape& tape, const BatchOrder& order, Binarise bina
             args.dim = shape_.size();
             args.batch = to.x.shape[0];
             args.order = order;
+            args.stage = stage;
             args.binarise = binarise;
             args.dequantise = changes_.dequantise;
             args.flip = changes_.flip;
@@ -200,7 +213,7 @@ Tensor ImageData::corrupted(Tape& tape, const BatchOrder& order, const Gathered&
 }
 
 ImageBatch ImageData::gather(Tape& tape, BatchOrder order, int64_t batch, Binarise binarise,
-                             DType input, Condition condition) const {
+                             DType input, Condition condition, const BatchStage& stage) const {
   const bool with_labels = condition == Condition::label;
   const int64_t numbers = std::ssize(attribute_names_);
   ELBO_CHECK(condition != Condition::attributes || numbers > 0, "the images have no attributes");
@@ -218,11 +231,24 @@ ImageBatch ImageData::gather(Tape& tape, BatchOrder order, int64_t batch, Binari
   if (with_labels && !hides) to.label = tape.new_buffer({batch}, DType::i32);
   if (condition == Condition::attributes)
     to.attributes = tape.new_buffer({batch, numbers}, DType::f32);
-  launch_gather(tape, order, binarise, to);
+  launch_gather(tape, order, binarise, stage.rows(), to);
   if (hides) to.label = shown_labels(tape, to.sample);
   const Tensor told = with_labels ? to.label : to.attributes;
   if (corrupts) return {corrupted(tape, order, to, input), to.x, told};
   return {rounds ? to.rounded : to.x, to.x, told};
+}
+
+BatchStage ImageData::make_stage(Context& context, int64_t batch) const {
+  return in_host_memory_ ? BatchStage(context, batch, shape_.size()) : BatchStage();
+}
+
+void ImageData::fetch_next(Tape& tape, BatchOrder order, const StepRule& rule,
+                           const BatchStage& stage) const {
+  if (!stage) return;
+  if (order.samples == 0) order.samples = count_;
+  tape.branch_op("stage_rows", {}, {}, [&](const Exec& exec) {
+    stage_rows(exec, {pixels_.as<uint8_t>(), shape_.size(), order, rule, stage.rows()});
+  });
 }
 
 }  // namespace elbo

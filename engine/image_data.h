@@ -14,6 +14,7 @@
 #include "kernels/conv_geometry.h"
 #include "kernels/corruption.h"
 #include "kernels/gather.h"
+#include "kernels/row_stage.h"
 
 namespace elbo {
 
@@ -42,13 +43,28 @@ struct ImageChanges {
   std::vector<Corruption> corrupt = {};
 };
 
+// Where the next batch of a set in host memory arrives while a step trains (kernels/row_stage.h).
+class BatchStage {
+ public:
+  BatchStage() = default;  // empty: batches are read from where the set is
+  BatchStage(Context& context, int64_t rows, int64_t row_bytes);
+
+  const RowStage& rows() const { return rows_; }
+  explicit operator bool() const { return rows_.tag != nullptr; }
+
+ private:
+  DeviceBlock blocks_[2], tags_;
+  RowStage rows_;
+};
+
 class ImageData {
  public:
   // Copies pixels to the device. `limit` > 0 keeps only the first so many.
   //
   // A set that does not fit there can stay in page-locked host memory (Role::host_data): the kernel
-  // that gathers a batch then reads its rows, and no others, over the bus. The order of an epoch, every
-  // bit of a batch and recorded steps are the same; on the CPU the two are one.
+  // that gathers a batch then reads its rows, and no others, over the bus, or finds them in a stage.
+  // The order of an epoch, every bit of a batch and recorded steps are the same; on the CPU the two are
+  // one.
   static ImageData from_split(Context& context, const ImageSplit& split, int64_t limit = 0,
                               const ImageChanges& changes = {}, Role role = Role::data);
 
@@ -68,7 +84,15 @@ class ImageData {
   // order.samples is filled in here.
   // `input` is the type of ImageBatch::input, f32 or bf16.
   ImageBatch gather(Tape& tape, BatchOrder order, int64_t batch, Binarise binarise,
-                    DType input = DType::f32, Condition condition = Condition::none) const;
+                    DType input = DType::f32, Condition condition = Condition::none,
+                    const BatchStage& stage = {}) const;
+
+  // For training in batches of at most `batch`: empty unless the device reads this set over the bus.
+  BatchStage make_stage(Context& context, int64_t batch) const;
+  // Fetches the batch after the one at order.state, beside the ops that follow. Nothing if the stage is
+  // empty.
+  void fetch_next(Tape& tape, BatchOrder order, const StepRule& rule,
+                  const BatchStage& stage) const;
 
   // 1 + the largest label; 0: the images have none. That of a sprite is its shape.
   int64_t classes() const;
@@ -88,12 +112,13 @@ class ImageData {
   struct Gathered {
     Tensor x, rounded, sample, label, attributes;
   };
-  void launch_gather(Tape& tape, const BatchOrder& order, Binarise binarise,
+  void launch_gather(Tape& tape, const BatchOrder& order, Binarise binarise, const RowStage& stage,
                      const Gathered& to) const;
   Tensor shown_labels(Tape& tape, const Tensor& sample) const;
   Tensor corrupted(Tape& tape, const BatchOrder& order, const Gathered& batch, DType type) const;
 
   DeviceBlock pixels_, device_labels_, device_attributes_;
+  bool in_host_memory_ = false;
   DeviceBlock label_table_;  // int32 by index of the sample, where some are hidden
   int64_t labelled_ = 0;
   std::vector<uint8_t> labels_;

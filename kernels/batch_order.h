@@ -23,13 +23,17 @@ struct BatchOrder {
 
 ELBO_HD uint64_t order_step(const BatchOrder& order) { return order.state ? order.state->step : 0; }
 
-ELBO_HD int64_t ordered_sample(const BatchOrder& order, int64_t row) {
+ELBO_HD int64_t sample_at(const BatchOrder& order, uint64_t epoch, uint64_t position) {
   const auto samples = static_cast<uint64_t>(order.samples);
-  const uint64_t start = order.state ? order.state->position : static_cast<uint64_t>(order.first);
-  const uint64_t position = (start + static_cast<uint64_t>(row)) % samples;
+  position %= samples;
   if (!order.shuffle) return static_cast<int64_t>(position);
-  const uint64_t epoch = order.state ? order.state->epoch : 0;
   return static_cast<int64_t>(shuffled_index(position, samples, shuffle_key(order.seed, epoch)));
+}
+
+ELBO_HD int64_t ordered_sample(const BatchOrder& order, int64_t row) {
+  const uint64_t start = order.state ? order.state->position : static_cast<uint64_t>(order.first);
+  const uint64_t epoch = order.state ? order.state->epoch : 0;
+  return sample_at(order, epoch, start + static_cast<uint64_t>(row));
 }
 
 }  // namespace elbo

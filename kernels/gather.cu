@@ -48,6 +48,12 @@ ELBO_HD bool is_mirrored(const Gather& args, uint64_t step, int64_t sample) {
   return uniform1(NoiseKey{args.order.seed}, at, 0) < 0.5f;
 }
 
+// Where row `row` of the batch, which is `sample`, is stored. `staged` is what staged_rows() gives.
+ELBO_HD const uint8_t* stored_row(const Gather& args, const uint8_t* staged, int64_t row,
+                                  int64_t sample) {
+  return staged ? staged + row * args.dim : args.data + sample * args.dim;
+}
+
 // What a row says about itself beside its pixels.
 ELBO_HD void note_sample(const Gather& args, int64_t row, int64_t sample) {
   if (args.index) args.index[row] = static_cast<int32_t>(sample);
@@ -96,18 +102,19 @@ inline void mirror_row(const Gather& args, uint64_t step, int64_t sample, const 
 template <Pixel Kind>
 ELBO_CLONES void gather_range(Gather args, int64_t begin, int64_t end) {
   const uint64_t step = order_step(args.order);
+  const uint8_t* staged = staged_rows(args.stage, args.order, args.batch);
   const int64_t quads = args.dim / 4;
   int64_t samples[kAhead];
   for (int64_t row = begin; row < end; ++row) {
     const int64_t ahead = (row - begin) % kAhead;
     for (int64_t i = 0; ahead == 0 && i < kAhead && row + i < end; ++i) {
       samples[i] = ordered_sample(args.order, row + i);
-      prefetch_row(args.data + samples[i] * args.dim, args.dim);
+      prefetch_row(stored_row(args, staged, row + i, samples[i]), args.dim);
     }
     const int64_t sample = samples[ahead];
     note_sample(args, row, sample);
     copy_attributes(args, row, sample, 0, 1);
-    const uint8_t* stored = args.data + sample * args.dim;
+    const uint8_t* stored = stored_row(args, staged, row, sample);
     float* x = args.x + row * args.dim;
     if (is_mirrored(args, step, sample)) {
       mirror_row<Kind>(args, step, sample, stored, x);
@@ -165,6 +172,7 @@ __global__ void __launch_bounds__(256) gather_kernel(Gather args) {
   __shared__ int64_t shared_sample;
   __shared__ int shared_mirrored;
   const uint64_t step = order_step(args.order);
+  const uint8_t* staged = staged_rows(args.stage, args.order, args.batch);
   for (int64_t row = blockIdx.x; row < args.batch; row += gridDim.x) {
     if (threadIdx.x == 0) {
       shared_sample = ordered_sample(args.order, row);
@@ -176,7 +184,7 @@ __global__ void __launch_bounds__(256) gather_kernel(Gather args) {
     const bool mirrored = Flip && shared_mirrored != 0;
     __syncthreads();
     copy_attributes(args, row, sample, threadIdx.x, blockDim.x);
-    const uint8_t* stored = args.data + sample * args.dim;
+    const uint8_t* stored = stored_row(args, staged, row, sample);
     float* x = args.x + row * args.dim;
     for (int64_t d = 4 * int64_t{threadIdx.x}; d < args.dim; d += 4 * int64_t{blockDim.x}) {
       const Four u = uniforms_for<Kind>(args.order, step, sample, d / 4);
@@ -203,6 +211,8 @@ __global__ void __launch_bounds__(256) gather_kernel(Gather args) {
 template <Pixel Kind>
 void gather_cuda(const Exec& exec, const Gather& args) {
   const bool vectorised = args.dim % 4 == 0 && reinterpret_cast<uintptr_t>(args.data) % 4 == 0 &&
+                          reinterpret_cast<uintptr_t>(args.stage.block[0]) % 4 == 0 &&
+                          reinterpret_cast<uintptr_t>(args.stage.block[1]) % 4 == 0 &&
                           reinterpret_cast<uintptr_t>(args.x) % 16 == 0;
   const int64_t quads = (args.dim + 3) / 4;
   const auto block = static_cast<unsigned>(std::clamp<int64_t>((quads + 31) / 32 * 32, 32, 256));
@@ -239,6 +249,8 @@ void gather(const Exec& exec, const Gather& args) {
              args.attributes ? "attribute_out" : "attributes", " is null");
   ELBO_CHECK(args.order.samples > 0 && args.order.samples <= std::numeric_limits<int32_t>::max(),
              "gather: the data set has ", args.order.samples, " samples; needs 1 to 2^31 - 1");
+  ELBO_CHECK(!args.stage.tag || (args.stage.block[0] && args.stage.block[1]),
+             "gather: a block of the stage is null");
   if (args.flip) {
     const bool fits = args.width > 0 && args.channels > 0 &&
                       args.dim <= std::numeric_limits<int32_t>::max() &&

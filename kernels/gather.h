@@ -12,7 +12,9 @@
 // or dequantise at (seed, step, sample s_b, dimension d), so it depends neither on the row nor on how an epoch is
 // cut into batches; without a state the step is 0 and the draws of a sample are always the same.
 //
-// Shapes    data [N, D], labels [N], attributes [N, A] in device memory; x, x_bf16 [B, D], index
+// With a stage that holds the batch, its rows are read from there instead of from data (row_stage.h).
+//
+// Shapes    data [N, D], labels [N], attributes [N, A] readable from the device; x, x_bf16 [B, D], index
 //           and label_out [B], attribute_out [B, A]; with flip D is [height, width, channels]
 // Work      one launch; reads BD bytes, writes 4BD; on CUDA a block owns a row and moves 16 bytes
 //           per store where D % 4 == 0 and the pointers allow it. dynamic draws four pixels per
@@ -28,6 +30,7 @@
 
 #include "kernels/batch_order.h"
 #include "kernels/exec.h"
+#include "kernels/row_stage.h"
 #include "kernels/storage.h"
 
 namespace elbo {
@@ -39,6 +42,7 @@ struct Gather {
   int64_t dim = 0;
   int64_t batch = 0;
   BatchOrder order;
+  RowStage stage;  // may be empty
   Binarise binarise = Binarise::none;
   bool dequantise = false;
   bool flip = false;

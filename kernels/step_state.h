@@ -45,10 +45,8 @@ ELBO_HD void apply_schedules(StepState& state, const StepRule& rule) {
   state.capacity = schedule_value(rule.capacity, state.step);
 }
 
-// To the next batch or epoch, unless a bad op was found: the optimiser then left the weights alone, so
-// the same step can be run again with every op checked.
-ELBO_HD void advance(StepState& state, const StepRule& rule) {
-  if (state.bad_op != 0) return;
+// To the next batch or epoch.
+ELBO_HD void next_batch(StepState& state, const StepRule& rule) {
   ++state.step;
   state.position += rule.batch;
   // A batch needs at least one sample, and all of its samples if a smaller one is to be dropped.
@@ -57,6 +55,13 @@ ELBO_HD void advance(StepState& state, const StepRule& rule) {
     state.position = 0;
     ++state.epoch;
   }
+}
+
+// Stands still if a bad op was found: the optimiser then left the weights alone, so the same step can
+// be run again with every op checked.
+ELBO_HD void advance(StepState& state, const StepRule& rule) {
+  if (state.bad_op != 0) return;
+  next_batch(state, rule);
   apply_schedules(state, rule);
 }
 

@@ -111,6 +111,7 @@ Trainer::Trainer(Context& context, const RunConfig& config, const ImageData& tra
   rule_.batch =
       static_cast<uint64_t>(std::min(config.train.batch_size, static_cast<int64_t>(rule_.samples)));
   rule_.drop_last = config.train.drop_last;
+  stage_ = train.make_stage(context, static_cast<int64_t>(rule_.batch));
 
   state_block_ = DeviceBlock(context, sizeof(StepState), Role::state);
   ring_block_ = DeviceBlock(context, kRingSize * sizeof(LossRecord), Role::state);
@@ -159,8 +160,9 @@ void Trainer::body(Tape& tape, int64_t batch) {
   order.samples = static_cast<int64_t>(rule_.samples);
   order.shuffle = !config_.train.overfit_batch;
   const DType input = config_.precision == Precision::bf16 ? DType::bf16 : DType::f32;
-  const ImageBatch images =
-      train_.gather(tape, order, batch, config_.data.binarise, input, config_.model.condition);
+  const ImageBatch images = train_.gather(tape, order, batch, config_.data.binarise, input,
+                                          config_.model.condition, stage_);
+  train_.fetch_next(tape, order, rule_, stage_);
   NoiseSource noise{};
   noise.seed = config_.train.seed;
   noise.state = state_;

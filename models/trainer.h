@@ -119,6 +119,7 @@ class Trainer {
   RunConfig config_;
   const ImageData& train_;
   const ImageData* test_;
+  BatchStage stage_;
   ParamStore params_;
   std::unique_ptr<Autoencoder> model_;
   std::unique_ptr<Discriminator> discriminator_;  // of FactorVAE
