@@ -35,7 +35,7 @@ struct Options {
   std::string workload, device;
   Precision precision = Precision::fp32;
   ProductKernels product_kernels = ProductKernels::automatic;
-  bool overlap_launches = false;
+  bool overlap_launches = false, host_data = false;
   int64_t batch = 0, chunk = 1;
   int threads = 0;
   std::string weights, images, save_network, save_weights, save_images, save_order;
@@ -97,7 +97,8 @@ class Worker {
         context_(choose_device(options.device)),
         images_(options.images.empty() ? drawn_images(options.workload)
                                        : load_images(options.workload, options.images)),
-        data_(ImageData::from_split(context_, images_)),
+        data_(ImageData::from_split(context_, images_, 0, {},
+                                    options.host_data ? Role::host_data : Role::data)),
         trainer_(context_, config_, data_, nullptr) {
     if (images_.count < options.batch) {
       throw_error(ErrorCode::usage, images_.count, " images are fewer than a batch of ",
@@ -201,6 +202,7 @@ void add_options(CLI::App& app, Options& o) {
                                                   {"vendor", ProductKernels::vendor},
                                                   {"own", ProductKernels::own}}));
   app.add_flag("--overlap-launches", o.overlap_launches, "CUDA: see Context");
+  app.add_flag("--host-data", o.host_data, "CUDA: images stay in host memory; see ImageData");
   app.add_option("--threads", o.threads, "on the CPU; 0: as many as allowed");
   app.add_option("--chunk", o.chunk, "CUDA: steps in one graph; 0: no graphs")
       ->check(CLI::Range(int64_t{0}, Trainer::kMostSteps));

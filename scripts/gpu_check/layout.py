@@ -11,7 +11,7 @@ MNIST = "mnist"
 PROGRAMS = {"elbo": "apps/elbo", "kernels_test": "tests/kernels_test", "engine_test": "tests/engine_test",
             "models_test": "tests/models_test", "step_worker": "bench/step_worker",
             "kernel_bench": "bench/kernel_bench", "node_bench": "bench/node_bench",
-            "product_bench": "bench/product_bench"}
+            "product_bench": "bench/product_bench", "conv_device_bench": "bench/conv_device_bench"}
 TESTS = ("kernels_test", "engine_test", "models_test")
 
 

@@ -1,4 +1,5 @@
 """Phases kernel-bench, step-bench and peers: how fast?"""
+import itertools
 import json
 import os
 import statistics
@@ -9,6 +10,7 @@ from gpu_check.process import output_of
 from gpu_check.state import FAILED, OK, SKIPPED, TIMEOUT
 
 MLP, BURDA = "mlp-mnist", "burda"
+CONV = ("conv32", "burgess64", "vanilla64")
 
 
 def read_json(path):
@@ -43,20 +45,24 @@ class StepBench(Phase):
     name = "step-bench"
     answers = "how long is a training step, by batch, precision, kernels and steps per graph?"
     on_cpu = True
-    MODES = ("fp32", "bf16", "tf32+own", "tf32+vendor", "bf16+overlap", "tf32+own+overlap", "fp32+overlap")
-    BATCHES = {MLP: "128,512,4096", BURDA: "20,100,1000"}
+    MODES = ("fp32", "bf16", "tf32+own", "tf32+vendor", "bf16+overlap", "tf32+own+overlap", "fp32+overlap",
+             "fp32+host")
+    CONV_MODES = ("tf32", "bf16", "tf32+host", "fp32", "tf32+own", "tf32+vendor")
+    BATCHES = {MLP: "128,512,4096", BURDA: "20,100,1000"} | dict.fromkeys(CONV, "64,256")
 
     def steps(self, context):
-        modes = self.MODES if context.gpu else self.MODES[:1]
         def step(workload, mode):
             return Step(f"{workload} {mode}",
                         lambda context, budget_s: self.sweep(context, workload, mode, budget_s))
-        return [step(workload, mode) for mode in modes for workload in self.BATCHES]
+        # Not all may fit into the phase's limit: by turns, so that the most telling come first.
+        cells = [(workload, mode) for modes in itertools.zip_longest(self.MODES, self.CONV_MODES)
+                 for mode, workloads in zip(modes, ((MLP, BURDA), CONV)) if mode for workload in workloads]
+        return [step(*cell) for cell in (cells if context.gpu else cells[:2])]
 
     def sweep(self, context, workload, mode, budget_s):
         out = scratch(context, self.name, f"{workload}-{mode}")
         small = context.quick or not context.gpu
-        cell = ["--batches", self.BATCHES[workload], "--chunks", "0,1,16,50"]
+        cell = ["--batches", self.BATCHES[workload], "--chunks", "0,1,16" if workload in CONV else "0,1,16,50"]
         if small:
             cell = ["--batches", self.BATCHES[workload].split(",", maxsplit=1)[0], "--blocks", "2", "--block-s",
                     "0.02", "--chunks", "0,2" if context.gpu else "0"]
@@ -78,8 +84,9 @@ class Peers(Phase):
     answers = "how does a step compare with PyTorch's (eager, compiled, as a graph) and JAX's?"
     # (workload, batch, precision, steps per graph or scan), the most telling first: one takes minutes,
     # most of them spent in other people's compilers.
-    RUNS = ((MLP, 128, "fp32", 50), (BURDA, 20, "fp32", 50), (MLP, 128, "tf32", 50), (MLP, 4096, "tf32", 50),
-            (MLP, 128, "tf32", 1), (BURDA, 100, "tf32", 50))
+    RUNS = ((MLP, 128, "fp32", 50), (BURDA, 20, "fp32", 50), ("burgess64", 64, "tf32", 10),
+            ("vanilla64", 64, "tf32", 10), (MLP, 128, "tf32", 50), ("conv32", 64, "tf32", 10),
+            (MLP, 4096, "tf32", 50), (MLP, 128, "tf32", 1), (BURDA, 100, "tf32", 50), ("burgess64", 64, "fp32", 10))
 
     def why_not(self, context):
         if not context.gpu:
