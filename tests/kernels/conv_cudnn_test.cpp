@@ -70,7 +70,8 @@ TEST_P(ConvCudnnTest, Tf32RoundsAndFp32DoesNot) {
   const auto x = numbers(c.x_count()), weight = numbers(c.geometry.weight_size());
   const std::vector<float> exact = forward(c, x, weight, nullptr);
   precision_ = ProductPrecision::tf32;
-  expect_right(c, 1, GradMode::write, 0x1p-10 + oracle::kTolerance);
+  // The library may drop the last bits of both operands rather than round them.
+  expect_right(c, 1, GradMode::write, 0x1p-9 + oracle::kTolerance);
   EXPECT_NE(forward(c, x, weight, nullptr), exact);
 }
 
