@@ -63,8 +63,8 @@ class Context {
   // How products on CUDA are computed from now on. Throws ErrorCode::usage for tf32 on the CPU.
   void set_products(ProductPrecision precision, ProductKernels kernels = ProductKernels::automatic);
 
-  // Whether a kernel of ours may start while the one before it ends, from now on. Stays off on the CPU
-  // and on devices before compute capability 9.0, which cannot do it.
+  // Whether a kernel of ours may start while the one before it ends, from now on. Stays off on the CPU, on
+  // devices before compute capability 9.0, which cannot do it, and in programs compiled for none later.
   void set_overlap_launches(bool on);
 
   // A second stream with scratch of its own, for work beside exec()'s: open_branch() makes it,

@@ -9,6 +9,7 @@
 
 #include "kernels/error.h"
 #include "kernels/gpu.h"
+#include "kernels/launch_order.h"
 
 namespace elbo::cuda_device {
 
@@ -37,10 +38,11 @@ std::string describe(int index) {
 }
 
 bool can_overlap_launches() {
-  int index = 0, major = 0;
+  int index = 0, major = 0, minor = 0;
   ELBO_CUDA_CHECK(cudaGetDevice(&index));
   ELBO_CUDA_CHECK(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, index));
-  return major >= 9;
+  ELBO_CUDA_CHECK(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, index));
+  return gpu::kernels_wait_for_previous(10 * major + minor);
 }
 
 void use(int index) { ELBO_CUDA_CHECK(cudaSetDevice(index)); }

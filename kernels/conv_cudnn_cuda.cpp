@@ -2,8 +2,9 @@
 // gradient of data (a transposed convolution is just that, of an image whose size is given), and the
 // gradient of the weight its gradient of the filter. Our weights are its KRSC filters as they lie.
 //
-// Bits repeat: deterministic algorithms only, taken from the library's heuristic, never by timing. Bias,
-// activation and sums of bias are passes of ours behind it.
+// Bits repeat: deterministic algorithms only, taken from the library's heuristic, never by timing. The
+// heuristic promises more than the library keeps, so an algorithm that refuses when it is run makes room
+// for the next. Bias, activation and sums of bias are passes of ours behind it.
 #ifdef ELBO_HAS_CUDNN
 
 #include <cudnn.h>
@@ -11,6 +12,7 @@
 #include <algorithm>
 #include <memory>
 #include <unordered_map>
+#include <vector>
 
 #include "kernels/conv_backends.h"
 #include "kernels/error.h"
@@ -30,14 +32,16 @@ enum class Kind : int { forward, data, filter };
 struct PlanKey {
   Kind kind;
   ProductPrecision precision;
+  bool add;  // not every algorithm can
   ConvGeometry geometry;
   bool operator==(const PlanKey&) const = default;
 };
 
 struct PlanKeyHash {
   size_t operator()(const PlanKey& key) const {
-    return ConvGeometryHash()(key.geometry) * 8 +
-           (static_cast<size_t>(key.kind) << 1 | static_cast<size_t>(key.precision));
+    return ConvGeometryHash()(key.geometry) * 16 + (static_cast<size_t>(key.kind) << 2 |
+                                                    static_cast<size_t>(key.precision) << 1 |
+                                                    size_t{key.add});
   }
 };
 
@@ -62,13 +66,17 @@ Owned make(cudnnStatus_t (*create)(Handle*), const char* name) {
   return Owned(raw);
 }
 
+struct Algorithm {
+  int number;
+  size_t workspace;
+  cudnnMathType_t math;
+};
+
 struct Plan {
   Tensor image, features;
   Filter filter;
   Window window;
-  int algorithm = 0;
-  size_t workspace = 0;
-  bool supported = false;
+  std::vector<Algorithm> algorithms;  // that have not refused yet, best first
 };
 
 Tensor make_tensor(int64_t batch, const ImageSize& size) {
@@ -102,7 +110,7 @@ Window make_window(const ConvWindow& w, ProductPrecision precision) {
   return window;
 }
 
-// Takes the best answer of the heuristic that repeats its bits and fits.
+// Takes those answers of the heuristic that repeat their bits and fit.
 template <class Perf>
 void choose(Plan& plan, ProductPrecision precision, const Perf* answers, int count) {
   for (const Perf* a = answers; a < answers + count; ++a) {
@@ -111,13 +119,9 @@ void choose(Plan& plan, ProductPrecision precision, const Perf* answers, int cou
         a->memory > kGemmWorkspaceBytes || (precision == ProductPrecision::fp32 && tensor_cores)) {
       continue;
     }
-    plan.algorithm = static_cast<int>(a->algo);
-    plan.workspace = a->memory;
-    plan.supported = true;
-    if (precision == ProductPrecision::tf32) {
-      ELBO_CUDNN_CHECK(cudnnSetConvolutionMathType(plan.window.get(), a->mathType));
-    }
-    return;
+    const bool tf32 = precision == ProductPrecision::tf32;
+    plan.algorithms.push_back(
+        {static_cast<int>(a->algo), a->memory, tf32 ? a->mathType : CUDNN_FMA_MATH});
   }
 }
 
@@ -178,7 +182,7 @@ struct CudnnConv {
 namespace cudnn {
 namespace {
 
-const Plan& find_plan(CudnnConv& convolutions, const PlanKey& key) {
+Plan& find_plan(CudnnConv& convolutions, const PlanKey& key) {
   const auto found = convolutions.plans.find(key);
   if (found != convolutions.plans.end()) return found->second;
   Plan plan;
@@ -193,15 +197,27 @@ const Plan& find_plan(CudnnConv& convolutions, const PlanKey& key) {
   return convolutions.plans.emplace(key, std::move(plan)).first->second;
 }
 
-// The plan, with the library on the Exec's stream; null where there is none.
-const Plan* prepare(const Exec& exec, Kind kind, const ConvGeometry& geometry) {
+// Calls run(library, plan, algorithm, workspace) with one algorithm after the other until one does not
+// refuse. False, with nothing done, where all do.
+template <class Run>
+bool run_plan(const Exec& exec, const PlanKey& key, const char* call, Run run) {
   CudnnConv& convolutions = *exec.gemm->cudnn;
-  const Plan& plan = find_plan(convolutions, {kind, exec.products, geometry});
-  if (!plan.supported) return nullptr;
-  ELBO_CHECK(plan.workspace <= exec.scratch.bytes, "convolution ", geometry.to_string(), " needs ",
-             plan.workspace, " bytes of scratch, has ", exec.scratch.bytes);
-  ELBO_CUDNN_CHECK(cudnnSetStream(convolutions.library.get(), exec.stream));
-  return &plan;
+  Plan& plan = find_plan(convolutions, key);
+  for (; !plan.algorithms.empty(); plan.algorithms.erase(plan.algorithms.begin())) {
+    const Algorithm& best = plan.algorithms.front();
+    ELBO_CHECK(best.workspace <= exec.scratch.bytes, "convolution ", key.geometry.to_string(),
+               " needs ", best.workspace, " bytes of scratch, has ", exec.scratch.bytes);
+    ELBO_CUDNN_CHECK(cudnnSetConvolutionMathType(plan.window.get(), best.math));
+    ELBO_CUDNN_CHECK(cudnnSetStream(convolutions.library.get(), exec.stream));
+    if (!answered(run(convolutions.library.get(), plan, best,
+                      best.workspace ? exec.scratch.data : nullptr),
+                  call)) {
+      continue;
+    }
+    gpu::note_launch();
+    return true;
+  }
+  return false;
 }
 
 }  // namespace
@@ -213,11 +229,12 @@ std::vector<std::string> describe(const CudnnConv& convolutions) {
   constexpr const char* kNames[] = {"forward", "data", "filter"};
   std::vector<std::string> lines;
   for (const auto& [key, plan] : convolutions.plans) {
-    std::string line = concat(kNames[static_cast<int>(key.kind)], " ", key.geometry.to_string(),
-                              key.precision == ProductPrecision::tf32 ? " tf32: " : ": ");
-    line += plan.supported
-                ? concat("cuDNN algorithm ", plan.algorithm, ", workspace ", plan.workspace)
-                : "refused";
+    std::string line =
+        concat(kNames[static_cast<int>(key.kind)], " ", key.geometry.to_string(),
+               key.precision == ProductPrecision::tf32 ? " tf32" : "", key.add ? " add: " : ": ");
+    line += plan.algorithms.empty() ? "refused"
+                                    : concat("cuDNN algorithm ", plan.algorithms.front().number,
+                                             ", workspace ", plan.algorithms.front().workspace);
     lines.push_back(line);
   }
   std::sort(lines.begin(), lines.end());
@@ -225,38 +242,42 @@ std::vector<std::string> describe(const CudnnConv& convolutions) {
 }
 
 bool convolve(const Exec& exec, const ConvProduct<float>& p) {
-  const bool forward = p.towards == ConvTowards::features;
-  const Plan* plan = prepare(exec, forward ? Kind::forward : Kind::data, p.geometry);
-  if (!plan) return false;
-  const cudnnHandle_t library = exec.gemm->cudnn->library.get();
-  void* workspace = plan->workspace ? exec.scratch.data : nullptr;
-  const float one = 1.0f, beta = p.mode == GradMode::add ? 1.0f : 0.0f;
-  if (forward) {
-    ELBO_CUDNN_CHECK(cudnnConvolutionForward(
-        library, &one, plan->image.get(), p.in, plan->filter.get(), p.weight, plan->window.get(),
-        static_cast<cudnnConvolutionFwdAlgo_t>(plan->algorithm), workspace, plan->workspace, &beta,
-        plan->features.get(), p.out));
-  } else {
-    ELBO_CUDNN_CHECK(cudnnConvolutionBackwardData(
-        library, &one, plan->filter.get(), p.weight, plan->features.get(), p.in, plan->window.get(),
-        static_cast<cudnnConvolutionBwdDataAlgo_t>(plan->algorithm), workspace, plan->workspace,
-        &beta, plan->image.get(), p.out));
+  const bool forward = p.towards == ConvTowards::features, add = p.mode == GradMode::add;
+  const PlanKey key{forward ? Kind::forward : Kind::data, exec.products, add, p.geometry};
+  const float one = 1.0f, beta = add ? 1.0f : 0.0f;
+  const auto run = [&](cudnnHandle_t library, const Plan& plan, const Algorithm& algorithm,
+                       void* workspace) {
+    return forward
+               ? cudnnConvolutionForward(
+                     library, &one, plan.image.get(), p.in, plan.filter.get(), p.weight,
+                     plan.window.get(), static_cast<cudnnConvolutionFwdAlgo_t>(algorithm.number),
+                     workspace, algorithm.workspace, &beta, plan.features.get(), p.out)
+               : cudnnConvolutionBackwardData(
+                     library, &one, plan.filter.get(), p.weight, plan.features.get(), p.in,
+                     plan.window.get(),
+                     static_cast<cudnnConvolutionBwdDataAlgo_t>(algorithm.number), workspace,
+                     algorithm.workspace, &beta, plan.image.get(), p.out);
+  };
+  if (!run_plan(exec, key, forward ? "its forward convolution" : "its data gradient", run)) {
+    return false;
   }
-  gpu::note_launch();
   finish_convolution(exec, p);
   return true;
 }
 
 bool conv_weight_gradient(const Exec& exec, const ConvWeightProduct<float>& p) {
-  const Plan* plan = prepare(exec, Kind::filter, p.geometry);
-  if (!plan) return false;
-  const float one = 1.0f, beta = p.mode == GradMode::add ? 1.0f : 0.0f;
-  ELBO_CUDNN_CHECK(cudnnConvolutionBackwardFilter(
-      exec.gemm->cudnn->library.get(), &one, plan->image.get(), p.image, plan->features.get(),
-      p.features, plan->window.get(), static_cast<cudnnConvolutionBwdFilterAlgo_t>(plan->algorithm),
-      plan->workspace ? exec.scratch.data : nullptr, plan->workspace, &beta, plan->filter.get(),
-      p.dweight));
-  gpu::note_launch();
+  const bool add = p.mode == GradMode::add;
+  const float one = 1.0f, beta = add ? 1.0f : 0.0f;
+  const auto run = [&](cudnnHandle_t library, const Plan& plan, const Algorithm& algorithm,
+                       void* workspace) {
+    return cudnnConvolutionBackwardFilter(
+        library, &one, plan.image.get(), p.image, plan.features.get(), p.features,
+        plan.window.get(), static_cast<cudnnConvolutionBwdFilterAlgo_t>(algorithm.number),
+        workspace, algorithm.workspace, &beta, plan.filter.get(), p.dweight);
+  };
+  if (!run_plan(exec, {Kind::filter, exec.products, add, p.geometry}, "its filter gradient", run)) {
+    return false;
+  }
   conv_bias_gradient(exec, p);
   return true;
 }

@@ -29,8 +29,8 @@ struct Operands {
   void* mask = nullptr;         // rows of relu_mask_row_bytes(m), one per column of D
 };
 
-// Launches the product. False, with nothing done, if the library has no algorithm for the epilogue;
-// the answer is the same for every later call with this key.
+// Launches the product. False, with nothing done, if the library will not carry the epilogue; the
+// answer is then the same for every later call with this key.
 bool multiply(const Exec& exec, PlanKey key, const Operands& operands);
 
 // The same without the epilogue. Throws where there is no algorithm.

@@ -110,7 +110,7 @@ void launch(void (*kernel)(Params...), dim3 grid, dim3 block, size_t shared_byte
 
 // First statement of a kernel that is launched with overlapping(): lets the kernel behind it start, as
 // far as there is room, and waits until the one in front of it has ended and its writes are visible.
-// No effect in other launches and before compute capability 9.0. All threads call.
+// No effect in other launches and in code for compute capabilities before 9.0. All threads call.
 __device__ inline void wait_for_previous() {
 #ifdef CUDASIM
   ::cudasim::wait_for_previous();

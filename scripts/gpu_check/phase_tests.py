@@ -116,7 +116,10 @@ class Sanitizer(Phase):
         return [step(tool, first) for tool in tools for first in range(0, self.SHARDS, MOST_SHARDS)]
 
     def check(self, context, tool, first, budget_s):
-        wrapper = [self.find(), "--tool", tool, "--error-exitcode", str(self.ERROR_STATUS), "--print-limit", "20"]
+        # Calls of the runtime that fail are no errors here: NVIDIA's own libraries try out what there is, and
+        # of ours each is checked where it is made.
+        wrapper = [self.find(), "--tool", tool, "--report-api-errors", "no", "--error-exitcode",
+                   str(self.ERROR_STATUS), "--print-limit", "20"]
         jobs = []
         for index in range(first, first + MOST_SHARDS):
             job = context.job("kernels_test", "--gtest_filter=*/cuda*",

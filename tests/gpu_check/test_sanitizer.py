@@ -41,6 +41,18 @@ class SanitizerTest(FolderTest):
         found = self.judged(BEGIN + MIDDLE + LAST + END + "========= ERROR SUMMARY: 0 errors", status=1)
         self.assertEqual(found["result"], FAILED)
 
+    def test_failing_calls_of_the_runtime_are_no_errors(self):
+        context = mock.Mock()
+        context.job.side_effect = lambda *_, **__: process.Job(["kernels_test"], self.path("log"))
+        with mock.patch.object(process, "run_all", return_value=[]) as run_all, \
+                mock.patch.object(phase_tests.Sanitizer, "find", return_value="compute-sanitizer"):
+            self.sanitizer.check(context, "memcheck", 0, 1.0)
+        jobs = run_all.call_args[0][0]
+        self.assertEqual(len(jobs), phase_tests.MOST_SHARDS)
+        for job in jobs:
+            self.assertIn(" --report-api-errors no ", " ".join(job.command))
+            self.assertEqual((job.command[0], job.command[-1]), ("compute-sanitizer", "kernels_test"))
+
     def test_the_remark_adds_up_by_tool(self):
         steps = {"memcheck 1-8/16": {"passed": 5, "errors": 0}, "memcheck 9-16/16": {"passed": 4, "errors": 2},
                  "racecheck 1-8/16": {"passed": 3}}

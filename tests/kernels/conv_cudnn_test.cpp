@@ -13,6 +13,12 @@ namespace {
 
 class ConvCudnnTest : public ConvTest {
  protected:
+#ifdef ELBO_SIM
+  void TearDown() override {
+    cudasim::config().broken_promises = 0;
+    ConvTest::TearDown();
+  }
+#endif
   const Exec& conv_exec() override { return chosen_ = choose(precision_, kernels_); }
 
   Exec choose(ProductPrecision precision, ProductKernels kernels) {
@@ -24,6 +30,7 @@ class ConvCudnnTest : public ConvTest {
   // Plans of convolutions made so far, those that the library refused apart.
   struct Plans {
     int64_t made = 0, refused = 0;
+    int64_t asked() const { return made + refused; }
   };
   Plans plans() {
     Plans count;
@@ -52,7 +59,7 @@ TEST_P(ConvCudnnTest, RandomShapesAgreeWithTheOracle) {
   }
   // Refused: features that are not all that a convolution of the image makes.
   const Plans count = plans();
-  EXPECT_EQ(count.made + count.refused, products);
+  EXPECT_EQ(count.asked(), products);
   EXPECT_GT(count.made, products / 2);
 }
 
@@ -63,7 +70,8 @@ TEST_P(ConvCudnnTest, Tf32RoundsAndFp32DoesNot) {
   const auto x = numbers(c.x_count()), weight = numbers(c.geometry.weight_size());
   const std::vector<float> exact = forward(c, x, weight, nullptr);
   precision_ = ProductPrecision::tf32;
-  expect_right(c, 1, GradMode::write, 0x1p-10 + oracle::kTolerance);
+  // The library may drop the last bits of both operands rather than round them.
+  expect_right(c, 1, GradMode::write, 0x1p-9 + oracle::kTolerance);
   EXPECT_NE(forward(c, x, weight, nullptr), exact);
 }
 
@@ -73,7 +81,7 @@ TEST_P(ConvCudnnTest, TheLibraryIsChosenForManyChannelsOnly) {
     const ConvCase c{conv2d_geometry(1, {3, 3, in}, out, ConvWindow::square(3)), false};
     const std::vector<float> x(c.x_count(), 1.0f), weight(c.geometry.weight_size(), 1.0f);
     forward(c, x, weight, nullptr);
-    return plans().made;
+    return plans().asked();  // a GPU's library may refuse
   };
   EXPECT_EQ(plans_after(64, 80), 0);
   EXPECT_EQ(plans_after(80, 64), 0);
@@ -109,7 +117,7 @@ TEST_P(ConvCudnnTest, LikelihoodFollowsTheChoice) {
     return doutput.download();
   };
   const std::vector<float> fused = run(own), apart = run(conv_exec());
-  EXPECT_EQ(plans().made, 1);
+  EXPECT_EQ(plans().asked(), 1);
   for (size_t i = 0; i < fused.size(); ++i) ASSERT_NEAR(fused[i], apart[i], 1e-4f);
 }
 
@@ -127,6 +135,29 @@ TEST_P(ConvCudnnTest, OwnKernelsDoWhatTheLibraryRefuses) {
   EXPECT_EQ(plans().refused, 6);
 #endif
 }
+
+#ifdef ELBO_SIM
+// What the heuristic offers is not always what runs. Of its answers two repeat their bits and fit.
+TEST_P(ConvCudnnTest, AnAlgorithmThatRefusesWhenItIsRunMakesRoomForTheNext) {
+  const ConvCase c{conv2d_geometry(2, {5, 6, 3}, 7, ConvWindow::square(3, 2, 1)), false};
+  const auto lines_with = [&](const std::string& text) {
+    int64_t count = 0;
+    for (const std::string& line : describe_gemm_plans(exec().gemm)) {
+      count += line.find(text) != std::string::npos;
+    }
+    return count;
+  };
+  cudasim::config().broken_promises = 1;
+  expect_right(c, 6, GradMode::write);
+  EXPECT_EQ(cudasim::config().broken_promises, 0);
+  EXPECT_EQ(lines_with("algorithm 3"), 1) << "the one that refused is not asked again";
+  EXPECT_EQ(lines_with("algorithm 2"), 2);
+  cudasim::config().broken_promises = 1 + 2 + 2;  // all that forward has left; new plans that add
+  expect_right(c, 6, GradMode::add);
+  EXPECT_EQ(cudasim::config().broken_promises, 0);
+  EXPECT_EQ(plans().refused, 3) << "left to our own kernels";
+}
+#endif
 
 TEST_P(ConvCudnnTest, TooLittleScratchIsAnError) {
   const ConvGeometry g = conv2d_geometry(1, {4, 4, 8}, 8, ConvWindow::square(3, 1, 1));

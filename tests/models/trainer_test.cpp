@@ -140,10 +140,10 @@ TEST_P(TrainerPrecision, TrainsLikeFp32AndIsRefusedOnTheCpu) {
 }
 
 // Operands of products are off by 2^-11 in tf32, by 2^-9 in bf16, where what is stored is so once more;
-// errors of many terms average out.
+// errors of many terms average out. The library may drop the last bits of tf32 rather than round them.
 INSTANTIATE_TEST_SUITE_P(
     Precisions, TrainerPrecision,
-    testing::Values(PrecisionCase{Precision::tf32, ProductKernels::vendor, 0x1p-10, 0x1p-7},
+    testing::Values(PrecisionCase{Precision::tf32, ProductKernels::vendor, 0x1p-9, 0x1p-6},
                     PrecisionCase{Precision::tf32, ProductKernels::own, 0x1p-10, 0x1p-7},
                     PrecisionCase{Precision::bf16, ProductKernels::automatic, 0x1p-8, 0x1p-5}),
     [](const auto& info) { return name_of(info.param); });

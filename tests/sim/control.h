@@ -32,6 +32,7 @@ struct Config {
   cudaError_t fail_error = cudaErrorMemoryAllocation;
   bool plain_products_only = false;      // cuBLASLt has no algorithm for any epilogue
   bool no_library_convolutions = false;  // cuDNN has no algorithm for any convolution
+  int broken_promises = 0;  // so many convolutions cuDNN refuses that its heuristic had promised
   // A kernel, and a convolution of cuDNN, takes so much longer by the clock of events. Nobody waits.
   int kernel_delay_us = 0, library_delay_us = 0;
 };

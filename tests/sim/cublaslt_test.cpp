@@ -325,6 +325,9 @@ TEST_F(CublasLtTest, RefusesIncompleteEpilogues) {
       {"aux leading dimension", CUBLASLT_EPILOGUE_RELU_AUX, [](Call& c) { c.resize(129, 3, 7); }},
       {"aux pointer alignment", CUBLASLT_EPILOGUE_RELU_AUX,
        [](Call& c) { c.op.aux = c.mask.data() + 8; }},
+      {"gradient of ReLU behind an inner dimension of 1", CUBLASLT_EPILOGUE_DRELU_BGRAD,
+       [](Call& c) { c.resize(5, 3, 1); }},
+      {"bias gradient of one column", CUBLASLT_EPILOGUE_BGRADB, [](Call& c) { c.resize(5, 1, 7); }},
   };
   for (const Case& test : cases) {
     Call call(test.epilogue);

@@ -97,7 +97,8 @@ class Product {
     return halves[col * m_ + row] + halves[(n_ + col) * m_ + row];
   }
 
-  // The order of bits in a mask byte is not documented; least significant first, like kernels/.
+  // The order of bits in a mask byte is not documented; least significant first, like kernels/ and as
+  // NVIDIA's nvmath-python finds it (tests/.../test_epilog.py, verify_relu_bitmask).
   bool mask_bit(int64_t row, int64_t col) const {
     const auto* mask = static_cast<const uint8_t*>(p_.op.aux) + col * (p_.op.aux_ld / 8);
     return mask[row / 8] >> row % 8 & 1;

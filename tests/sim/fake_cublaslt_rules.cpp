@@ -87,11 +87,19 @@ cublasStatus_t check_epilogue(const Problem& p) {
   if (uses_bias(epilogue) && !p.op.bias) {
     return refuse(CUBLAS_STATUS_INVALID_VALUE, "epilogue without bias pointer");
   }
+  // NVIDIA's nvmath-python asks for neither of these two: "not supported by cuBLAS". Which status is not
+  // known.
+  if (epilogue == CUBLASLT_EPILOGUE_BGRADB && p.n() == 1) {
+    return refuse(CUBLAS_STATUS_INVALID_VALUE, "bias gradient of one column");
+  }
   if (!uses_mask(epilogue)) return CUBLAS_STATUS_SUCCESS;
   if (!p.op.aux) return refuse(CUBLAS_STATUS_INVALID_VALUE, "epilogue without aux pointer");
   // Header, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD: bits, divisible by 128, no less than the rows.
   if (p.op.aux_ld % 128 != 0 || p.op.aux_ld < p.m()) {
     return refuse(CUBLAS_STATUS_INVALID_VALUE, "aux leading dimension");
+  }
+  if (!(epilogue & CUBLASLT_EPILOGUE_RELU) && p.k() == 1) {
+    return refuse(CUBLAS_STATUS_INVALID_VALUE, "gradient of ReLU behind an inner dimension of 1");
   }
   // Strict: a mask column is a whole number of 16-byte words, so the mask should start on one.
   if (reinterpret_cast<uintptr_t>(p.op.aux) % 16 != 0) {

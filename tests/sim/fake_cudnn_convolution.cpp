@@ -133,6 +133,11 @@ cudnnStatus_t convolve(cudnnHandle_t handle, Work work, int algorithm, const voi
   if (algorithm < 0 || algorithm >= kAnswers) {
     return refuse(CUDNN_STATUS_BAD_PARAM, "algorithm that was not offered");
   }
+  // The real one does so too, wherefore PyTorch (native/cudnn/Conv_v7.cpp) tries one answer after another.
+  if (config().broken_promises > 0) {
+    --config().broken_promises;
+    return refuse(CUDNN_STATUS_NOT_SUPPORTED, "convolution: refused late by configuration");
+  }
   const Answer chosen = answer_of(algorithm, work.written());
   // Strict: the engine must repeat its bits.
   if (!chosen.deterministic) return refuse(CUDNN_STATUS_NOT_SUPPORTED, "not deterministic");
