@@ -1,4 +1,7 @@
 // A model that is told attributes, from flags and tables to pictures, and what is refused.
+#include <cmath>
+
+#include "engine/io/npy_write.h"
 #include "tests/apps/told_fixture.h"
 #include "tests/support/picture_samples.h"
 
@@ -109,6 +112,34 @@ TEST_F(AttributesProgram, InterpolationGoesFromTheAttributesOfOneImageToThoseOfT
   const auto pairs = cells_of(picture("interpolate", {"--pairs", "1", "--seed", "42"}), 0);
   EXPECT_EQ(pairs.at(0), drawn.at(0));
   EXPECT_EQ(run("interpolate", {"--between", "images"}).status, 0);
+}
+
+// What decodes with the attributes of each image is what reconstructs them.
+TEST_F(AttributesProgram, AFileMayTellThemRowByRow) {
+  train();
+  const Strings files = {"--latents", path("z.npy"), "--conditions", path("a.npy")};
+  ASSERT_EQ(run("encode", {"-n", "4", "-o", path("z.npy"), "--conditions", path("a.npy")}).status,
+            0);
+  const Strings row = {"--columns", "4"};
+  EXPECT_EQ(cells_of(picture("decode", files + row), 0),
+            cells_of(picture("reconstruct", {"-n", "4"}), 1));
+  EXPECT_EQ(cells_of(picture("decode", files + row + Strings{"--attributes", "x=0.9"}), 0),
+            cells_of(picture("reconstruct", {"-n", "4", "--attributes", "x=0.9"}), 1));
+  write_npy(real_fs(), path("a.npy"), std::vector<float>(12), {4, 3});
+  error(run("decode", files), 4, "a.npy: has shape [4, 3], expected [4, 4]");
+  write_npy(real_fs(), path("a.npy"), std::vector<float>(16, NAN), {4, 4});
+  error(run("decode", files), 4, "a.npy: attribute 0 of row 0 is nan, expected a finite number");
+  // One latent may have one row without a second dimension.
+  write_npy(real_fs(), path("z.npy"), std::vector<float>{1, 2}, {2});
+  write_npy(real_fs(), path("a.npy"), std::vector<float>{0.9f, 0.1f, 0.5f, 3}, {4});
+  const std::string one = picture("decode", files);
+  EXPECT_EQ(one, picture("decode", {"--latents", path("z.npy"), "--attributes", "0.9,0.1,0.5,3"}));
+  ASSERT_EQ(run_in_process(tiny_run("plain") + Strings{"-q"}).status, 0);
+  for (const Strings& more : {Strings{"encode"}, {"decode", "--latents", path("z.npy")}}) {
+    error(run_in_process(more + Strings{"--run", path("plain"), "--device", "cpu", "--conditions",
+                                        path("a.npy")}),
+          2, "--conditions: the model of this run is told nothing of images");
+  }
 }
 
 TEST_F(AttributesProgram, SomeOfThemAreChosenByName) {
