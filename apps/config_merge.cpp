@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 
@@ -19,9 +20,20 @@ bool parse_whole(std::string_view text, Number& number) {
   return result.ec == std::errc{} && result.ptr == text.data() + text.size();
 }
 
+// Several texts may stand in brackets, as in TOML, or in brackets without their quotes.
+ConfigValue texts_from_text(const std::string& text) {
+  if (!text.starts_with('[') || !text.ends_with(']')) return {text};
+  try {
+    return read_toml_value(text);
+  } catch (const BadValue&) {
+    return {text.substr(1, text.size() - 2)};
+  }
+}
+
 // Text from a command line or the environment, where quoting is a nuisance: numbers as C writes
 // them, lists without brackets, switches as 0 and 1, and plain words where text is wanted.
 ConfigValue value_from_text(const ConfigKey& key, const std::string& text) {
+  if (key.value == "LAYERS" || key.value == "NAMES") return texts_from_text(text);
   if (key.is_text) return {text};
   const bool is_switch = key.value.empty(), is_list = key.value == "LIST";
   if (is_switch && (text == "1" || text == "0")) return {text == "1"};
@@ -172,13 +184,15 @@ CommandLineSetting parse_set_argument(const std::string& argument) {
     throw_error(ErrorCode::usage, "--set: found ", in_quotes(argument),
                 ", expected key=value, like --set model.hidden=400,200");
   }
-  const std::string key = argument.substr(0, equals);
+  // As a line of a TOML file has it, there may be spaces on both sides.
+  const std::string key = argument.substr(0, argument.find_last_not_of(' ', equals - 1) + 1);
+  const size_t begin = std::min(argument.find_first_not_of(' ', equals + 1), argument.size());
   if (key == "preset") throw_error(ErrorCode::usage, "--set preset: use --preset instead");
   if (find_config_key(key) == nullptr) {
     throw_error(ErrorCode::usage, "--set ", key, ": unknown key",
                 did_you_mean(key, config_key_names()));
   }
-  return {key, argument.substr(equals + 1), "--set " + key};
+  return {key, argument.substr(begin), "--set " + key};
 }
 
 std::vector<std::string> process_environment() {

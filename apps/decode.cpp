@@ -1,4 +1,5 @@
 #include "apps/code_files.h"
+#include "apps/condition_files.h"
 #include "apps/image_grid.h"
 #include "apps/latent_files.h"
 #include "apps/output_path.h"
@@ -21,6 +22,9 @@ CommandLine decode_command_line() {
   command.flags = with_run_flags(
       {{"--latents", 0, Takes::one_value, "FILE.npy", group,
         "codes [N, latents], or one [latents]; with a codebook also whole numbers [N, codes]"},
+       {"--conditions", 0, Takes::one_value, "FILE.npy", group,
+        "conditional models: what is told of each, labels [N] or attributes [N, A], as encode "
+        "--conditions writes them"},
        {"--out", 'o', Takes::one_value, "FILE", group,
         "a grid as .png, or all pictures [N, height, width(, 3)] in [0, 1] as .npy",
         "DIR/decode.png"},
@@ -30,22 +34,29 @@ CommandLine decode_command_line() {
       "what is decoded are the codes that are nearest to them.\n";
   command.examples = {"elbo decode --run runs/first --latents runs/first/codes.npy -o all.npy",
                       "elbo decode --run runs/mnist --latents codes.npy --columns 20",
-                      "elbo decode --run runs/mnist --latents one.npy --out one.png"};
+                      "elbo decode --run runs/told --latents codes.npy --conditions told.npy"};
   return command;
 }
 
 int decode(const Arguments& arguments) {
   const std::string latents = arguments.required("--latents", "name the .npy file of codes");
   const std::string out = output_path(arguments, "--out", "decode.png", {".png", ".npy"});
+  const std::string told = arguments.text("--conditions");
+  if (!told.empty() && arguments.has("--label")) {
+    throw Error(ErrorCode::usage, "--label and --conditions exclude each other; give one of them");
+  }
   GridStyle style;
   style.columns = arguments.integer("--columns", style.columns, 1, kMostColumns);
   Log log;
   TrainedRun run(arguments, log);
-  const int64_t dim = run.model().latent_dim();
+  if (!told.empty()) need_condition("--conditions", run.model());
   const std::vector<float> codes = read_latents_or_codes(latents, run.model());
+  const int64_t count = std::ssize(codes) / run.model().latent_dim();
+  const Conditions conditions =
+      told.empty() ? Conditions() : read_conditions(told, run.model(), count);
   const bool grid = out.ends_with(".png");
-  if (grid) check_grid(std::ssize(codes) / dim, run.image(), style);
-  const std::vector<float> pictures = run.inference().decode(codes);
+  if (grid) check_grid(count, run.image(), style);
+  const std::vector<float> pictures = run.inference().decode(codes, conditions);
   if (grid) {
     PictureFile(out).write(image_grid(pictures, run.image(), style));
   } else {

@@ -2,6 +2,7 @@
 #include <cstdio>
 
 #include "apps/code_files.h"
+#include "apps/condition_files.h"
 #include "apps/latent_files.h"
 #include "apps/output_path.h"
 #include "apps/run_images.h"
@@ -24,7 +25,10 @@ CommandLine encode_command_line() {
       {"--logvar", 0, Takes::one_value, "FILE.npy", files, "their log-variances, too"},
       {"--indices", 0, Takes::one_value, "FILE.npy", files,
        "with a codebook: which codes they are [N, codes], as int32, too"},
-      {"--labels", 0, Takes::one_value, "FILE.npy", files, "the images' labels [N], too"}};
+      {"--labels", 0, Takes::one_value, "FILE.npy", files, "the images' labels [N], too"},
+      {"--conditions", 0, Takes::one_value, "FILE.npy", files,
+       "conditional models: what decode --conditions is to tell, the images' labels [N] or "
+       "attributes [N, A], too"}};
   flags.insert(flags.end(), own.begin(), own.end());
   command.flags = with_run_flags(flags);
   command.notes =
@@ -42,6 +46,7 @@ int encode(const Arguments& arguments) {
   const std::string logvar_path = output_path(arguments, "--logvar", "", {".npy"});
   const std::string indices_path = output_path(arguments, "--indices", "", {".npy"});
   const std::string labels_path = output_path(arguments, "--labels", "", {".npy"});
+  const std::string told_path = output_path(arguments, "--conditions", "", {".npy"});
   const int64_t asked = arguments.integer("--count", 0, 0, INT64_MAX);
   Log log;
   TrainedRun run(arguments, log);
@@ -53,6 +58,7 @@ int encode(const Arguments& arguments) {
     throw Error(ErrorCode::usage,
                 "--indices: the model of this run has no codebook; leave the flag out");
   }
+  if (!told_path.empty()) need_condition("--conditions", run.model());
   const RunImages images = ImageSource(run, arguments.text("--data"), log).open(split);
   const int64_t first = arguments.integer("--first", 0, 0, images.count() - 1);
   const int64_t count = asked == 0 ? images.count() - first : asked;
@@ -61,11 +67,18 @@ int encode(const Arguments& arguments) {
                 images.count() - first, ", the images from index ", first, " on");
   }
   if (!labels_path.empty()) images.need_labels("--labels");
+  Conditions told;
+  if (!told_path.empty()) told = run.inference().conditions(images.data, first, count);
+  if (!told_path.empty() && told.empty()) {
+    throw_error(ErrorCode::data, "--conditions: ", images.source,
+                " says nothing of its images; leave the flag out");
+  }
   const Inference::Posterior codes = encode_images(run, images, first, count);
   const int64_t dim = run.model().latent_dim();
   write_latents(mean_path, codes.mean, dim);
   if (!logvar_path.empty()) write_latents(logvar_path, codes.logvar, dim);
   if (!indices_path.empty()) write_codes(indices_path, codes.mean, run.model());
+  if (!told_path.empty()) write_conditions(told_path, told, run.model());
   if (!labels_path.empty()) {
     const std::span<const uint8_t> labels(images.labels);
     write_npy(real_fs(), labels_path,

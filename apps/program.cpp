@@ -82,6 +82,7 @@ int dispatch(std::vector<std::string> arguments) {
     return static_cast<int>(ErrorCode::usage);
   }
   const std::string first = arguments.front();
+  if (first == "help" && arguments.size() == 2) return run_subcommand(arguments[1], {"--help"});
   if (first == "--help" || first == "-h" || first == "help") {
     print(overview());
     return 0;

@@ -147,9 +147,10 @@ CommandLine summary_command_line() {
     if (flag.group != "Output" && flag.group != "Debug") command.flags.push_back(std::move(flag));
   }
   command.notes =
-      "Makes one training step on black images, so that memory is what is used and not what\n"
-      "is estimated; on CUDA it also shows whose kernels timing has chosen.\n";
+      "Makes one training step on black images, so that memory is what is used and not\n"
+      "what is estimated; on CUDA it also shows whose kernels timing has chosen.\n";
   command.examples = {"elbo summary --preset burgess64",
+                      "elbo summary --preset conv32 --data ~/mnist",
                       "elbo summary --preset vanilla64 --image 3x64x64 --batch-size 144"};
   return command;
 }

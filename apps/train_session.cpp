@@ -63,8 +63,7 @@ const RunConfig& settled(Context& context, RunConfig& config, RunData& data) {
 }  // namespace
 
 TrainSession::TrainSession(Fs& fs, PlannedRun plan, bool overwrite, bool quiet)
-    : fs_(fs),
-      plan_(std::move(plan)),
+    : plan_(std::move(plan)),
       config_(plan_.merged.config),
       log_(quiet),
       device_(open_device(plan_.device, plan_.threads, log_)),

@@ -49,7 +49,6 @@ class TrainSession : public TrainObserver {
   void watch_latent(const StepReport& report);
   int64_t images_done() const;
 
-  Fs& fs_;
   PlannedRun plan_;
   const RunConfig& config_;
   Log log_;

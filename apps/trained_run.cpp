@@ -83,11 +83,11 @@ std::vector<Flag> with_run_flags(const std::vector<Flag>& own) {
       {"--checkpoint", 0, Takes::one_value, "NAME", "Run",
        "latest, best, or a name in checkpoints/", "latest"},
   };
-  flags.push_back(
-      {"--label", 0, Takes::one_value, "N", "Run", "conditional models: decode as this label"});
+  flags.push_back({"--label", 0, Takes::one_value, "N", "Run",
+                   "conditional models: decode as this label; images without one have it, too"});
   flags.push_back({"--attributes", 0, Takes::one_value, "NAME=X,...", "Run",
                    "models told attributes: decode with these, others as the image has them or at "
-                   "their mean"});
+                   "their mean; images without attributes have these, too"});
   flags.insert(flags.end(), own.begin(), own.end());
   flags.push_back({"--device", 0, Takes::one_value, "DEVICE", "Device",
                    "where to compute: auto, cpu, cuda or cuda:N", "auto"});

@@ -31,6 +31,18 @@ std::vector<float> drawn_pictures(const Autoencoder& model, const std::vector<fl
   return pictures;
 }
 
+// Blames latents for output that is not finite if some are farther out than any encoder or prior
+// puts them: then it is not the model that has diverged.
+void refuse_far_latents(const std::vector<float>& latents, int64_t dim) {
+  constexpr float kFarthest = 1e6f;
+  for (size_t i = 0; i < latents.size(); ++i) {
+    if (std::abs(latents[i]) <= kFarthest) continue;
+    const auto width = static_cast<size_t>(dim);
+    throw_error(ErrorCode::data, "latent ", i % width, " of row ", i / width, " is ", latents[i],
+                ", too far out for the decoder: its pictures are not finite");
+  }
+}
+
 }  // namespace
 
 Inference::Inference(Context& context, const Autoencoder& model)
@@ -119,6 +131,7 @@ std::vector<float> Inference::in_batches(const std::vector<float>& input, int64_
   if (!std::all_of(output.begin(), output.end(),
                    [](float value) { return std::isfinite(value); })) {
     if (kind == kEncode || kind == kDecode) refuse_far_attributes(conditions, rows, kind);
+    if (kind == kDecode) refuse_far_latents(input, in_size);
     throw_error(ErrorCode::numeric,
                 "the model's output is not finite: it has diverged; use an earlier --checkpoint");
   }

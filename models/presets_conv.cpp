@@ -31,7 +31,7 @@ Preset conv32() {
 Preset burgess64() {
   Preset preset = conv_preset(
       "burgess64",
-      "beta-VAE on 64 x 64 sprites drawn by the program itself; the disentangling network",
+      "VAE on 64 x 64 sprites drawn by the program itself; the network of beta-VAE work, beta 1",
       {"conv 32 k4 s2 relu", "conv 32 k4 s2 relu", "conv 64 k4 s2 relu", "conv 64 k4 s2 relu",
        "linear 256 relu"},
       {"linear 256 relu", "linear flat relu", "convt 64 k4 s2 relu", "convt 32 k4 s2 relu",

@@ -136,7 +136,7 @@ void parse_type(NpyView& view, const std::string& file_name) {
                     (known_kind && type[1] == 'f' && (bytes == 4 || bytes == 8));
   if (!known_order || !fits || (type[0] == '|' && bytes != 1)) {
     refuse(file_name, "has elements of type ", in_quotes(type),
-           ", expected numbers such as '|u1' or '<f4'");
+           ", expected numbers such as '|u1' or '<f4' (array.astype('f4'))");
   }
   view.big_endian = type[0] == '>';
   view.kind = type[1];

@@ -1,10 +1,8 @@
 // A model that is told attributes, from flags and tables to pictures, and what is refused.
-#include <gtest/gtest.h>
+#include <cmath>
 
-#include <nlohmann/json.hpp>
-
-#include "tests/apps/png_reader.h"
-#include "tests/apps/program_fixture.h"
+#include "engine/io/npy_write.h"
+#include "tests/apps/told_fixture.h"
 #include "tests/support/picture_samples.h"
 
 namespace elbo {
@@ -12,28 +10,9 @@ namespace {
 
 using namespace testing_apps;
 
-class AttributesProgram : public ProgramTest {
+class AttributesProgram : public ToldProgram {
  protected:
-  void train(const Strings& more = {}) {
-    const Outcome outcome =
-        run_in_process(tiny_run("run") + Strings{"--condition", "attributes", "-q"} + more);
-    ASSERT_EQ(outcome.status, 0) << outcome.err;
-  }
-  Outcome run(const std::string& command, const Strings& more = {}) {
-    return run_in_process(
-        Strings{command, "--run", path("run"), "--device", "cpu", "--threads", "1"} + more);
-  }
-  std::string picture(const std::string& command, const Strings& more = {}) {
-    const Outcome outcome = run(command, more + Strings{"--out", path("p.png")});
-    EXPECT_EQ(outcome.status, 0) << outcome.err;
-    return read_file_text(path("p.png"));
-  }
-  void error(const Outcome& outcome, int status, const std::string& part) {
-    EXPECT_EQ(outcome.status, status) << outcome.err;
-    const std::string line = outcome.err.substr(outcome.err.rfind("elbo: "));
-    EXPECT_EQ(std::count(line.begin(), line.end(), '\n'), 1) << line;
-    EXPECT_NE(line.find(part), std::string::npos) << line;
-  }
+  void train(const Strings& more = {}) { ToldProgram::train("attributes", more); }
   // Pictures whose first attribute is their grey value. The table is for its writer to put there.
   std::string write_faces() const {
     std::string table = "file,grey,always\n";
@@ -44,22 +23,6 @@ class AttributesProgram : public ProgramTest {
       table += name + "," + std::to_string(12 * i) + ",3\n";
     }
     return table;
-  }
-  using Cells = std::vector<std::vector<uint8_t>>;
-  // Rows of pictures of a grid of 8 x 8 pixels eightfold, each with its frame.
-  static Cells cells_of(const std::string& png, int64_t row, int64_t padding = 2) {
-    const auto grid = decode_png(png);
-    Cells cells;
-    for (int64_t left = padding; left + 64 <= grid.width; left += 64 + padding) {
-      std::vector<uint8_t> cell;
-      const int64_t top = padding + (64 + padding) * row;
-      for (int64_t y = top; y < top + 64; ++y) {
-        const auto begin = grid.pixels.begin() + y * grid.width + left;
-        cell.insert(cell.end(), begin, begin + 64);
-      }
-      cells.push_back(cell);
-    }
-    return cells;
   }
 };
 
@@ -113,29 +76,18 @@ TEST_F(AttributesProgram, ToolsDecodeAsTheImageOrAsTold) {
   const auto centre = cells_of(picture("edit", {"--from", "3", "--set", "0=0", "--set", "1=0"}), 0);
   const auto grid = cells_of(picture("manifold", {"--from", "3", "--steps", "3"}), 1, 0);
   EXPECT_EQ(grid.at(1), centre.at(2));
-  for (const Strings& arguments :
-       {Strings{"encode"},
-        {"decode", "--attributes", "x=0.5", "--latents", path("run/codes.npy")},
-        {"traverse", "--from", "3"},
-        {"traverse", "--attributes", "x=0.5"},
-        {"interpolate", "--attributes", "x=0.5", "--between", "images"},
-        {"neighbours"},
-        {"manifold", "--from", "2"},
-        {"scatter"},
-        {"compress"},
-        {"score"},
-        {"evaluate", "--representation"}}) {
-    Strings more(arguments.begin() + 1, arguments.end());
-    const Outcome outcome =
-        run_in_process(Strings{arguments[0], "--run", path("run"), "--threads", "1"} + more);
-    EXPECT_EQ(outcome.status, 0) << arguments[0] << ": " << outcome.err;
-  }
-  const Outcome audit =
-      run_in_process({"evaluate", "--run", path("run"), "--threads", "1", "--json"});
-  ASSERT_EQ(audit.status, 0) << audit.err;
-  EXPECT_TRUE(nlohmann::json::parse(audit.out).at("neg_elbo_nats").is_number());
-  const Outcome resumed = run_in_process({"train", "--resume", "--out", path("run"), "-e", "3"});
-  EXPECT_EQ(resumed.status, 0) << resumed.err;
+  expect_all_work({{"encode"},
+                   {"decode", "--attributes", "x=0.5", "--latents", path("run/codes.npy")},
+                   {"traverse", "--from", "3"},
+                   {"traverse", "--attributes", "x=0.5"},
+                   {"interpolate", "--attributes", "x=0.5", "--between", "images"},
+                   {"neighbours"},
+                   {"manifold", "--from", "2"},
+                   {"scatter"},
+                   {"compress"},
+                   {"score"},
+                   {"evaluate", "--representation"}});
+  expect_audit_and_resume();
 }
 
 TEST_F(AttributesProgram, InterpolationGoesFromTheAttributesOfOneImageToThoseOfTheOther) {
@@ -160,6 +112,34 @@ TEST_F(AttributesProgram, InterpolationGoesFromTheAttributesOfOneImageToThoseOfT
   const auto pairs = cells_of(picture("interpolate", {"--pairs", "1", "--seed", "42"}), 0);
   EXPECT_EQ(pairs.at(0), drawn.at(0));
   EXPECT_EQ(run("interpolate", {"--between", "images"}).status, 0);
+}
+
+// What decodes with the attributes of each image is what reconstructs them.
+TEST_F(AttributesProgram, AFileMayTellThemRowByRow) {
+  train();
+  const Strings files = {"--latents", path("z.npy"), "--conditions", path("a.npy")};
+  ASSERT_EQ(run("encode", {"-n", "4", "-o", path("z.npy"), "--conditions", path("a.npy")}).status,
+            0);
+  const Strings row = {"--columns", "4"};
+  EXPECT_EQ(cells_of(picture("decode", files + row), 0),
+            cells_of(picture("reconstruct", {"-n", "4"}), 1));
+  EXPECT_EQ(cells_of(picture("decode", files + row + Strings{"--attributes", "x=0.9"}), 0),
+            cells_of(picture("reconstruct", {"-n", "4", "--attributes", "x=0.9"}), 1));
+  write_npy(real_fs(), path("a.npy"), std::vector<float>(12), {4, 3});
+  error(run("decode", files), 4, "a.npy: has shape [4, 3], expected [4, 4]");
+  write_npy(real_fs(), path("a.npy"), std::vector<float>(16, NAN), {4, 4});
+  error(run("decode", files), 4, "a.npy: attribute 0 of row 0 is nan, expected a finite number");
+  // One latent may have one row without a second dimension.
+  write_npy(real_fs(), path("z.npy"), std::vector<float>{1, 2}, {2});
+  write_npy(real_fs(), path("a.npy"), std::vector<float>{0.9f, 0.1f, 0.5f, 3}, {4});
+  const std::string one = picture("decode", files);
+  EXPECT_EQ(one, picture("decode", {"--latents", path("z.npy"), "--attributes", "0.9,0.1,0.5,3"}));
+  ASSERT_EQ(run_in_process(tiny_run("plain") + Strings{"-q"}).status, 0);
+  for (const Strings& more : {Strings{"encode"}, {"decode", "--latents", path("z.npy")}}) {
+    error(run_in_process(more + Strings{"--run", path("plain"), "--device", "cpu", "--conditions",
+                                        path("a.npy")}),
+          2, "--conditions: the model of this run is told nothing of images");
+  }
 }
 
 TEST_F(AttributesProgram, SomeOfThemAreChosenByName) {

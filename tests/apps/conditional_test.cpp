@@ -1,35 +1,13 @@
 // A conditional model from flags to pictures: what tells it a label, and what is refused.
-#include <gtest/gtest.h>
+#include "tests/apps/told_fixture.h"
 
-#include <nlohmann/json.hpp>
-
-#include "tests/apps/png_reader.h"
-#include "tests/apps/program_fixture.h"
-
-namespace elbo {
+namespace elbo::testing_apps {
 namespace {
 
-using namespace testing_apps;
-
-class ConditionalProgram : public ProgramTest {
- protected:
-  void train(const Strings& more = {}) {
-    const Outcome outcome = run_in_process(tiny_run("run") + more);
-    ASSERT_EQ(outcome.status, 0) << outcome.err;
-  }
-  Outcome run(const std::string& command, const Strings& more = {}) {
-    return run_in_process(
-        Strings{command, "--run", path("run"), "--device", "cpu", "--threads", "1"} + more);
-  }
-  std::string picture(const std::string& command, const Strings& more = {}) {
-    const Outcome outcome = run(command, more + Strings{"--out", path("p.png")});
-    EXPECT_EQ(outcome.status, 0) << outcome.err;
-    return read_file_text(path("p.png"));
-  }
-};
+using ConditionalProgram = ToldProgram;
 
 TEST_F(ConditionalProgram, EveryLabelIsDrawnInItsOwnWay) {
-  train({"--condition", "label"});
+  train("label");
   // Three shapes, five draws each, 8 x 8 pixels eightfold and the frame.
   const auto grid = decode_png(picture("sample", {"--label-grid", "--columns", "5"}));
   EXPECT_EQ(grid.height, 3 * 66 + 2);
@@ -46,48 +24,34 @@ TEST_F(ConditionalProgram, EveryLabelIsDrawnInItsOwnWay) {
 
 // Rows of the two runs take turns; one that knows no labels draws as ever.
 TEST_F(ConditionalProgram, TheRunBesideIsToldTheLabelToo) {
-  train({"--condition", "label"});
+  train("label");
   ASSERT_EQ(run_in_process(tiny_run("plain") + Strings{"-q"}).status, 0);
   const Strings label = {"--label", "2", "-n", "3", "--columns", "3"};
-  const auto rows = [&](const std::string& png) {
-    const auto grid = decode_png(png);
-    std::vector<std::vector<uint8_t>> found;
-    for (int64_t at = 2; at + 64 <= grid.height; at += 66) {
-      const auto begin = grid.pixels.begin() + at * grid.width;
-      found.emplace_back(begin, begin + 64 * grid.width);
-    }
-    return found;
-  };
-  const auto own = rows(picture("sample", label));
+  const auto own = rows_of(picture("sample", label));
   ASSERT_EQ(own.size(), 1u);
   for (const Strings& more : {Strings{}, {"--draw-pixels"}}) {
-    const auto twice = rows(picture("sample", label + more + Strings{"--beside", path("run")}));
+    const auto twice = rows_of(picture("sample", label + more + Strings{"--beside", path("run")}));
     ASSERT_EQ(twice.size(), 2u);
     EXPECT_EQ(twice[0], twice[1]);
     EXPECT_EQ(twice[0] == own[0], more.empty());
   }
-  const auto other = rows(picture("sample", label + Strings{"--beside", path("plain")}));
+  const auto other = rows_of(picture("sample", label + Strings{"--beside", path("plain")}));
   ASSERT_EQ(other.size(), 2u);
   EXPECT_EQ(other[0], own[0]);
   const Outcome plain = run_in_process({"sample", "--run", path("plain"), "-n", "3", "--columns",
                                         "3", "--device", "cpu", "--out", path("plain.png")});
   ASSERT_EQ(plain.status, 0) << plain.err;
-  EXPECT_EQ(other[1], rows(read_file_text(path("plain.png")))[0]);
+  EXPECT_EQ(other[1], rows_of(read_file_text(path("plain.png")))[0]);
 }
 
 TEST_F(ConditionalProgram, TheAuditorIsToldToo) {
-  train({"--condition", "label"});
-  const Outcome outcome =
-      run_in_process({"evaluate", "--run", path("run"), "--threads", "1", "--json"});
-  ASSERT_EQ(outcome.status, 0) << outcome.err;
-  EXPECT_TRUE(nlohmann::json::parse(outcome.out).at("neg_elbo_nats").is_number());
+  train("label");
   EXPECT_NE(read_file_text(path("run/config.toml")).find("classes = 3"), std::string::npos);
-  const Outcome resumed = run_in_process({"train", "--resume", "--out", path("run"), "-e", "3"});
-  EXPECT_EQ(resumed.status, 0) << resumed.err;
+  expect_audit_and_resume();
 }
 
 TEST_F(ConditionalProgram, RefusesLabelsThatThereAreNot) {
-  train({"--condition", "label"});
+  train("label");
   const Outcome high = run("sample", {"--label", "3"});
   EXPECT_EQ(high.status, 2);
   EXPECT_NE(high.err.find("--label: found \"3\", expected an integer from 0 to 2"),
@@ -104,7 +68,7 @@ TEST_F(ConditionalProgram, RefusesLabelsThatThereAreNot) {
 }
 
 TEST_F(ConditionalProgram, LabelsNeedAConditionAndDataThatHasThem) {
-  train();
+  train("none");
   for (const Strings& asked : {Strings{"--label", "0"}, {"--label-grid"}}) {
     const Outcome outcome = run("sample", asked);
     EXPECT_EQ(outcome.status, 2);
@@ -124,4 +88,4 @@ TEST_F(ConditionalProgram, LabelsNeedAConditionAndDataThatHasThem) {
 }
 
 }  // namespace
-}  // namespace elbo
+}  // namespace elbo::testing_apps

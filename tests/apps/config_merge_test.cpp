@@ -111,6 +111,24 @@ TEST_F(ConfigMerge, CommandLineTextNeedsNoQuoting) {
   EXPECT_EQ(config.train.beta, 2.0f);
 }
 
+// What was copied out of a configuration, or out of the documentation.
+TEST_F(ConfigMerge, CommandLineTextMayLookLikeTomlToo) {
+  set("model.encoder = [\"conv 8 k3 relu\", \"linear 4\"]");
+  set("model.decoder=[linear 8, linear flat]");
+  set("data.attributes=[\"size\", \"x\"]");
+  set("data.leave_out = 7");
+  set("model.hidden = []");
+  set("data.path = [x]");
+  using Texts = std::vector<std::string>;
+  const RunConfig config = merged();
+  EXPECT_EQ(config.model.encoder, (Texts{"conv 8 k3 relu", "linear 4"}));
+  EXPECT_EQ(config.model.decoder, (Texts{"linear 8", "linear flat"}));
+  EXPECT_EQ(config.data.attributes, (Texts{"size", "x"}));
+  EXPECT_EQ(config.data.leave_out, 7);
+  EXPECT_TRUE(config.model.hidden.empty());
+  EXPECT_EQ(config.data.path, "[x]");
+}
+
 TEST_F(ConfigMerge, ASchedulesBaseDefaultsToTheSettingsOwn) {
   set("train.kl_schedule={kind=\"warmup\", steps=10}");
   set("train.learning_rate={kind=\"warmup\", steps=10}");

@@ -8,10 +8,10 @@
 namespace elbo::testing_apps {
 namespace {
 
-const Strings kSubcommands = {"train",       "sample",   "reconstruct", "traverse",
-                              "interpolate", "manifold", "neighbours",  "encode",
-                              "decode",      "scatter",  "edit",        "compress",
-                              "score",       "evaluate", "data",        "doctor"};
+const Strings kSubcommands = {"train",    "sample",     "reconstruct", "traverse", "interpolate",
+                              "manifold", "neighbours", "encode",      "decode",   "scatter",
+                              "edit",     "compress",   "score",       "evaluate", "data",
+                              "summary",  "doctor"};
 
 TEST(Help, OfTrainMentionsEveryKeyItsFlagAndItsVariable) {
   const std::string help = run_in_process({"train", "--help"}).out;
@@ -40,6 +40,7 @@ TEST(Help, GoesToStdoutWithStatusZero) {
     EXPECT_EQ(outcome.status, 0);
     EXPECT_EQ(outcome.err, "");
     EXPECT_EQ(outcome.out.rfind("elbo " + subcommand + ": ", 0), 0u) << outcome.out;
+    EXPECT_EQ(run_in_process({"help", subcommand}).out, outcome.out);
   }
 }
 
@@ -50,7 +51,7 @@ TEST(Help, EndsWithThreeExamplesThatParse) {
         interpolate_command_line, manifold_command_line, neighbours_command_line,
         encode_command_line, decode_command_line, scatter_command_line, edit_command_line,
         compress_command_line, score_command_line, evaluate_command_line, data_command_line,
-        doctor_command_line}) {
+        summary_command_line, doctor_command_line}) {
     const CommandLine command = describe();
     EXPECT_EQ(command.examples.size(), 3u) << command.name;
     for (const std::string& example : command.examples) {

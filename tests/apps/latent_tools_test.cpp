@@ -63,6 +63,9 @@ TEST_F(LatentToolsTest, EncodeAndDecodeRefuseWhatDoesNotFit) {
   error(decode + Strings{path("cube.npy")}, 4, "has shape [1, 3, 2], expected [N, 2]");
   error(decode + Strings{path("none.npy")}, 4, "has shape [0, 2], expected [N, 2]");
   error(decode + Strings{path("nan.npy")}, 4, "latent 0 of row 1 is nan, expected a finite number");
+  // Not the model's fault.
+  write_npy(real_fs(), path("far.npy"), std::vector<float>{1, 0, 3e38f, -3e38f}, {2, 2});
+  error(decode + Strings{path("far.npy")}, 4, "latent 0 of row 1 is 3e+38, too far out");
   error(decode + Strings{path("text.npy")}, 4, "does not start as a .npy file does");
   error(decode + Strings{path("gone.npy")}, 4, "cannot open");
   error({"decode", "--run", run()}, 2, "--latents is missing");

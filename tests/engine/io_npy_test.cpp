@@ -71,7 +71,9 @@ TEST(Npy, RefusesEachKnownDefectInOneLine) {
   EXPECT_EQ(refusal(std::string("\x93NUMPY\x02\x00", 8) + little_endian(0xffffffff, 4)),
             "4: f: declares a header of 4294967295 bytes, expected at most 10000" + again);
   EXPECT_EQ(refusal(npy_file("|O", "(1,)", "a")),
-            "4: f: has elements of type \"|O\", expected numbers such as '|u1' or '<f4'" + again);
+            "4: f: has elements of type \"|O\", expected numbers such as '|u1' or '<f4' "
+            "(array.astype('f4'))" +
+                again);
   EXPECT_EQ(refusal(npy_file("<c8", "(1,)", "12345678")).substr(0, 33),
             "4: f: has elements of type \"<c8\",");
   EXPECT_EQ(refusal(npy_file("|u1", "(2, 2)", "abc")),
