@@ -200,6 +200,8 @@ void TrainSession::on_report(const StepReport& report) {
   const Autoencoder& model = trainer_->model();
   if (model.variational()) fields_.emplace_back("kl", window.kl);
   if (model.quantised()) fields_.emplace_back("perplexity", window.perplexity);
+  const bool plays = config_.train.objective.factor > 0;  // against a discriminator
+  if (plays) fields_.emplace_back("discriminator", window.discriminator);
   fields_.emplace_back("recon", window.recon);
   fields_.emplace_back("lr", report.learning_rate);
   progress_.report(step_in_epoch_, images_done(), fields_);
@@ -208,6 +210,7 @@ void TrainSession::on_report(const StepReport& report) {
                          {"lr", report.learning_rate},    {"beta", report.kl_weight},
                          {"grad_norm", report.grad_norm}, {"img_per_s", progress_.images_per_s()}};
   if (model.quantised()) fields.push_back({"perplexity", window.perplexity});
+  if (plays) fields.push_back({"discriminator", window.discriminator});
   metrics_->append(report.step, fields);
   if (model.variational() && !model.has_learned_prior()) watch_latent(report);
 }
@@ -246,6 +249,10 @@ void TrainSession::on_epoch_end(const EpochReport& report) {
     fields.push_back({"train_perplexity", report.train.perplexity});
     text += fmt::format(", perplexity {:.1f} of {} codes", report.train.perplexity,
                         config_.model.codebook);
+  }
+  if (config_.train.objective.factor > 0) {
+    fields.push_back({"train_discriminator", report.train.discriminator});
+    text += fmt::format(", discriminator {:.3f}", report.train.discriminator);
   }
   if (report.test.steps > 0) {
     fields.insert(fields.end(), {{"test_loss", report.test.loss},

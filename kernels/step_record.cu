@@ -23,6 +23,7 @@ ELBO_HD void write_losses(const StepRecord& args, double nll_sum, double kl_sum)
   record.kl_weight = state.kl_weight;
   record.grad_norm = state.grad_norm;
   record.perplexity = args.perplexity ? *args.perplexity : 0.0f;
+  record.discriminator = args.discriminator ? *args.discriminator : 0.0f;
   args.ring[state.step % static_cast<uint64_t>(args.ring_size)] = record;
   // A part that is not finite makes the total so, whatever its weight: 0 * infinity is NaN.
   if (!is_finite(record.total)) note_bad_op(state, kLossOpId);

@@ -29,8 +29,9 @@ struct LossRecord {
   float total = 0.0f;  // what is minimised: recon_weight * recon + kl_weight * kl, or *total
   float learning_rate = 0.0f;  // as this step's update uses it
   float kl_weight = 0.0f;
-  float grad_norm = 0.0f;   // before clipping
-  float perplexity = 0.0f;  // of the batch's codes, where there is a codebook
+  float grad_norm = 0.0f;      // before clipping
+  float perplexity = 0.0f;     // of the batch's codes, where there is a codebook
+  float discriminator = 0.0f;  // its own loss, where there is one
 };
 
 struct StepRecord {
@@ -45,6 +46,7 @@ struct StepRecord {
   int64_t running_count = 0;
   const float* total = nullptr;  // what is minimised, if it is not the weighted sum of the two
   const float* perplexity = nullptr;
+  const float* discriminator = nullptr;
   StepState* state = nullptr;
   LossRecord* ring = nullptr;
   int64_t ring_size = 0;

@@ -48,9 +48,9 @@ Discriminator::Terms Discriminator::terms(Tape& tape, const Tensor& z, float fac
   const RowWeight mean{one, 0.5 / static_cast<double>(batch)};
   const Tensor losses = bernoulli_nll(tape, logits, latents.target, mean);
 
-  // The value alone: its gradient is under way.
+  // The values alone: their gradients are under way.
   Terms terms;
-  terms.losses = losses;
+  terms.loss = weighted_loss(tape, detach(losses), mean);
   const Tensor halves = reshape(tape, detach(logits), {2, batch});
   const Tensor sums = reshape(tape, sum_rows(tape, halves), {1, 2});
   terms.total_correlation = reshape(

@@ -25,11 +25,11 @@ class Discriminator {
 
   static OptimizerHyper optimizer();
 
-  // From z [B, D]: the cross-entropies whose mean is its own loss, [2B], and factor times the total
-  // correlation, [1], nats. It takes the gradient of the former, z that of the latter; both start here.
-  // `one` is 1 in device memory.
+  // From z [B, D]: its own loss, a mean of 2B cross-entropies, and factor times the total correlation,
+  // [1] and in nats both. It takes the gradient of the former, z that of the latter; both start
+  // here, so the values are for reading alone. `one` is 1 in device memory.
   struct Terms {
-    Tensor losses, total_correlation;
+    Tensor loss, total_correlation;
   };
   Terms terms(Tape& tape, const Tensor& z, float factor, const NoiseSource& noise,
               const Tensor& one) const;

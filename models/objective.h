@@ -27,8 +27,9 @@ struct ObjectiveTerms {
   Tensor nll;  // nats per image: [B], or [parts * B] as likelihood_layer() says
   Tensor kl;   // [B]; no data for a plain autoencoder
   bool has_kl = false;
-  Tensor total;       // [1], what is minimised; no data: the weighted sum of the two
-  Tensor perplexity;  // [1], of the batch's codes; no data without a codebook
+  Tensor total;          // [1], what is minimised; no data: the weighted sum of the two
+  Tensor perplexity;     // [1], of the batch's codes; no data without a codebook
+  Tensor discriminator;  // [1], its own loss; no data without one
 };
 
 // Scalars in device memory that are read while a step runs: those of a StepState, in training.

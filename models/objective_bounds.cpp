@@ -205,6 +205,7 @@ class Composer {
     const Discriminator::Terms found =
         input_.discriminator->terms(tape_, z, config_.factor, input_.noise, input_.weights.one);
     total_ = add(tape_, total_, found.total_correlation);
+    terms_.discriminator = found.loss;
   }
 
   void match_prior(const Tensor& z) {

@@ -26,7 +26,8 @@ void add(LossMeans& sums, double loss, double recon, double kl, int64_t count) {
 LossMeans mean_of(const LossMeans& sums) {
   if (sums.steps == 0) return {};
   const auto n = static_cast<double>(sums.steps);
-  return {sums.loss / n, sums.recon / n, sums.kl / n, sums.steps, sums.perplexity / n};
+  return {sums.loss / n, sums.recon / n,      sums.kl / n,
+          sums.steps,    sums.perplexity / n, sums.discriminator / n};
 }
 
 }  // namespace
@@ -179,24 +180,29 @@ void Trainer::body(Tape& tape, int64_t batch) {
   const int64_t count = params_.span_count();
   auto* gradients = static_cast<float*>(params_.gradients());
   const BufferStore& buffers = params_.buffers();
-  tape.op("record_step", {terms.nll, terms.kl, terms.total, terms.perplexity}, {}, [&](auto& exec) {
-    StepRecord args;
-    args.grad = gradients;
-    args.count = count;
-    args.max_norm = config_.train.clip_grad;
-    args.nll = terms.nll.as<float>();
-    args.nll_count = terms.nll.size();
-    args.kl = terms.has_kl ? terms.kl.as<float>() : nullptr;
-    args.total = terms.total.shape.rank() > 0 ? terms.total.as<float>() : nullptr;
-    args.perplexity = terms.perplexity.data ? terms.perplexity.as<float>() : nullptr;
-    args.running = buffers.next_floats().data();
-    args.running_count = std::ssize(buffers.next_floats());
-    args.batch = batch;
-    args.state = state_;
-    args.ring = ring_;
-    args.ring_size = kRingSize;
-    record_step(exec, args);
-  });
+  const auto optional = [](const Tensor& value) {
+    return value.data ? value.as<float>() : nullptr;
+  };
+  tape.op("record_step", {terms.nll, terms.kl, terms.total, terms.perplexity, terms.discriminator},
+          {}, [&](const Exec& exec) {
+            StepRecord args;
+            args.grad = gradients;
+            args.count = count;
+            args.max_norm = config_.train.clip_grad;
+            args.nll = terms.nll.as<float>();
+            args.nll_count = terms.nll.size();
+            args.kl = terms.has_kl ? terms.kl.as<float>() : nullptr;
+            args.total = optional(terms.total);
+            args.perplexity = optional(terms.perplexity);
+            args.discriminator = optional(terms.discriminator);
+            args.running = buffers.next_floats().data();
+            args.running_count = std::ssize(buffers.next_floats());
+            args.batch = batch;
+            args.state = state_;
+            args.ring = ring_;
+            args.ring_size = kRingSize;
+            record_step(exec, args);
+          });
   if (!buffers.empty()) {
     tape.op("commit_buffers", {}, {}, [&](const Exec& exec) { buffers.commit(exec, state_); });
   }
@@ -268,8 +274,10 @@ void Trainer::drain() {
     last_ = host_ring_[static_cast<size_t>(drained_ % kRingSize)];
     add(window_, last_.total, last_.recon, last_.kl, 1);
     add(epoch_means_, last_.total, last_.recon, last_.kl, 1);
-    window_.perplexity += last_.perplexity;
-    epoch_means_.perplexity += last_.perplexity;
+    for (LossMeans* sums : {&window_, &epoch_means_}) {
+      sums->perplexity += last_.perplexity;
+      sums->discriminator += last_.discriminator;
+    }
   }
 }
 

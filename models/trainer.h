@@ -27,7 +27,8 @@ namespace elbo {
 struct LossMeans {
   double loss = 0, recon = 0, kl = 0;
   int64_t steps = 0;
-  double perplexity = 0;  // of a batch's codes; training only
+  double perplexity = 0;     // of a batch's codes; training only
+  double discriminator = 0;  // its own loss; training only
 };
 
 struct StepReport {

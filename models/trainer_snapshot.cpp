@@ -47,6 +47,7 @@ void put_means(RunState& state, const std::string& name, const LossMeans& means)
   state.values[name + ".kl"] = means.kl;
   state.values[name + ".steps"] = static_cast<double>(means.steps);
   if (means.perplexity > 0) state.values[name + ".perplexity"] = means.perplexity;
+  if (means.discriminator > 0) state.values[name + ".discriminator"] = means.discriminator;
 }
 
 LossMeans get_means(const RunState& state, const std::string& name) {
@@ -54,8 +55,9 @@ LossMeans get_means(const RunState& state, const std::string& name) {
     const auto found = state.values.find(name + field);
     return found == state.values.end() ? 0.0 : found->second;
   };
-  return {value(".loss"), value(".recon"), value(".kl"), static_cast<int64_t>(value(".steps")),
-          value(".perplexity")};
+  return {value(".loss"),       value(".recon"),
+          value(".kl"),         static_cast<int64_t>(value(".steps")),
+          value(".perplexity"), value(".discriminator")};
 }
 
 // A whole number from 0 to `most` among the values.

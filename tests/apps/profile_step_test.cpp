@@ -42,6 +42,18 @@ TEST_F(ProfileStepTest, OnTheCpuItPrintsTheTableOfOps) {
   EXPECT_TRUE(fs::exists(path("report/profile.json")));
 }
 
+TEST_F(ProfileStepTest, PresetsThatDrawSpritesTakeDataToo) {
+  // Two images of 2 x 2 pixels.
+  const std::string images("\0\0\10\3\0\0\0\2\0\0\0\2\0\0\0\2abcdefgh", 24);
+  write("data/train-images-idx3-ubyte", images);
+  write("data/t10k-images-idx3-ubyte", images);
+  const Outcome outcome =
+      run("--preset sprites --device cpu --steps 2:4 --program " ELBO_PROGRAM " --data " +
+          path("data") + " -- --set model.hidden=16");
+  ASSERT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_NE(outcome.err.find("2 training and 2 test images"), std::string::npos) << outcome.err;
+}
+
 TEST_F(ProfileStepTest, OnAGpuItRunsTheToolOverTheStepsOnly) {
   const std::string program = stand_in("elbo");
   stand_in("nsys");

@@ -1,4 +1,5 @@
 // Whole runs, tiny ones.
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <thread>
 
@@ -49,6 +50,27 @@ TEST_F(TrainTest, LeavesACompleteRunDirectory) {
   const Picture grid = decode_png(read_file_text(path("run/samples/epoch_0002.png")));
   EXPECT_EQ(grid.width, 8 * (64 + 2) + 2);  // 8 columns of 8 x 8 pictures, eight times as large
   EXPECT_EQ(read_file_text(path("run/train.log")).find('\x1b'), std::string::npos);
+}
+
+TEST_F(TrainTest, ADiscriminatorsLossIsLogged) {
+  const Outcome outcome =
+      train(tiny_run("run") + Strings{"--set", "train.objective.factor=2", "--set",
+                                      "train.objective.discriminator=8"});
+  EXPECT_NE(outcome.err.find(", discriminator 0."), std::string::npos) << outcome.err;
+  std::istringstream lines(read_file_text(path("run/metrics.jsonl")));
+  int steps = 0, epochs = 0;
+  for (std::string line; std::getline(lines, line);) {
+    const auto fields = nlohmann::json::parse(line);
+    for (const char* name : {"discriminator", "train_discriminator"}) {
+      if (!fields.contains(name)) continue;
+      EXPECT_NEAR(fields.at(name), std::log(2), 0.2) << line;
+      ++(name[0] == 'd' ? steps : epochs);
+    }
+  }
+  EXPECT_EQ(steps, 3);
+  EXPECT_EQ(epochs, 2);
+  train(tiny_run("plain"));
+  EXPECT_EQ(read_file_text(path("plain/metrics.jsonl")).find("discriminator"), std::string::npos);
 }
 
 TEST_F(TrainTest, EqualRunsLeaveEqualBytes) {

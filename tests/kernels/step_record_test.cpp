@@ -56,20 +56,25 @@ class StepRecordTest : public DeviceTest {
   }
 };
 
-TEST_P(StepRecordTest, TakesThePerplexityAlong) {
+TEST_P(StepRecordTest, TakesPerplexityAndDiscriminatorAlong) {
   DeviceBuffer<StepState> state(device(), std::vector<StepState>{example()});
   DeviceBuffer<LossRecord> ring(device(), std::vector<LossRecord>(4));
-  DeviceBuffer<float> grad(device(), std::vector{1.0f}), perplexity(device(), std::vector{17.5f});
+  DeviceBuffer<float> grad(device(), std::vector{1.0f}), perplexity(device(), std::vector{17.5f}),
+      discriminator(device(), std::vector{0.625f});
   StepRecord args;
   args.grad = grad.data();
   args.count = args.batch = 1;
   args.perplexity = perplexity.data();
+  args.discriminator = discriminator.data();
   args.state = state.data();
   args.ring = ring.data();
   args.ring_size = 4;
   record_step(exec(), args);
   EXPECT_EQ(ring.download()[6 % 4].perplexity, 17.5f);
-  EXPECT_EQ(record(example(), {1.0f}, {1.0f}).ring[6 % 4].perplexity, 0.0f);
+  EXPECT_EQ(ring.download()[6 % 4].discriminator, 0.625f);
+  const LossRecord without = record(example(), {1.0f}, {1.0f}).ring[6 % 4];
+  EXPECT_EQ(without.perplexity, 0.0f);
+  EXPECT_EQ(without.discriminator, 0.0f);
 }
 
 TEST_P(StepRecordTest, HoldsTheMeansOfTheStepInItsSlot) {

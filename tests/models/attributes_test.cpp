@@ -7,15 +7,12 @@
 
 #include "engine/io/hold_out.h"
 #include "kernels/sprites.h"
-#include "models/inference.h"
-#include "tests/models/trainer_fixture.h"
-#include "tests/support/device.h"
-#include "tests/support/error_of.h"
+#include "tests/models/told_training.h"
 
 namespace elbo {
 namespace {
 
-using namespace trainer_test;
+using namespace told_training_test;
 
 constexpr int64_t kAttributes = 3;
 
@@ -40,34 +37,15 @@ ImageSplit lines(int64_t count, float scale = 1) {
   return split;
 }
 
-RunConfig config_of(ModelKind kind) {
-  RunConfig config = tiny_config();
-  config.data.kind = DataKind::images;
-  config.model.kind = kind;
-  config.model.latent_dim = 2;
-  config.model.condition = Condition::attributes;
-  config.model.attributes = kAttributes;
-  config.model.encoder = {"conv 6 k4 s2 relu", "linear 16 relu"};
-  config.model.decoder = {"linear flat relu", "convt image k4 s2"};
-  config.train.learning_rate.base = 1e-2f;
-  return config;
-}
-
-struct Trained {
-  Context context;
-  ImageData train, test;
-  Trainer trainer;
-  Trained(const RunConfig& config, Device device, float scale = 1)
-      : context({device, 0, ""}),
-        train(ImageData::from_split(context, lines(70, scale))),
-        test(ImageData::from_split(context, lines(20))),
-        trainer(context, config, train, &test) {}
-};
-
-class Attributes : public testing::TestWithParam<Device> {
+class Attributes : public ToldTraining {
  protected:
-  void SetUp() override {
-    if (GetParam() == Device::cuda && !why_no_cuda().empty()) GTEST_SKIP() << why_no_cuda();
+  RunConfig config(ModelKind kind) const override {
+    return told_config(kind, Condition::attributes, kAttributes);
+  }
+  ImageSplit images(int64_t count) const override { return lines(count); }
+  // Whose training images have other attributes than the test images.
+  Trained trained_on_scaled(const RunConfig& run, float scale) const {
+    return Trained(run, GetParam(), lines(70, scale), lines(20));
   }
 
   struct Batch {
@@ -90,9 +68,6 @@ class Attributes : public testing::TestWithParam<Device> {
     return result;
   }
 };
-
-constexpr ModelKind kKinds[] = {ModelKind::mlp_vae, ModelKind::mlp_ae, ModelKind::conv_vae,
-                                ModelKind::conv_ae};
 
 TEST_P(Attributes, StayWithTheirImages) {
   Context context({GetParam(), 0, ""});
@@ -153,7 +128,7 @@ TEST_P(Attributes, OfSpritesAreThoseOfTheirFactors) {
 }
 
 TEST_P(Attributes, TheTrainingSetSaysWhatTheyAreStandardisedBy) {
-  Trained run(config_of(ModelKind::mlp_vae), GetParam());
+  Trained run = trained(config(ModelKind::mlp_vae));
   const AttributeScale scale = run.trainer.model().attribute_scale();
   double mean = 0, squares = 0;
   for (int i = 0; i < 70; ++i) mean += (100 + 10 * (5 * i % 6)) / 70.0;
@@ -171,96 +146,53 @@ TEST_P(Attributes, TheTrainingSetSaysWhatTheyAreStandardisedBy) {
 
 TEST_P(Attributes, AFewStepsLowerTheLossAndDevicesAgree) {
   for (const ModelKind kind : kKinds) {
-    RunConfig config = config_of(kind);
-    config.train.epochs = 5;
-    config.output.eval_interval = 0;
-    Trained run(config, GetParam()), on_cpu(config, Device::cpu);
-    Recorder record, expected;
-    run.trainer.run(record);
-    on_cpu.trainer.run(expected);
-    EXPECT_LT(record.epochs.back().train.loss, 0.95 * record.epochs.front().train.loss);
+    RunConfig run = config(kind);
+    run.train.epochs = 5;
+    run.output.eval_interval = 0;
+    const double first = expect_loss_falls(run, 0.95);
     // Rounding differs from the first step on and grows.
-    EXPECT_NEAR(record.epochs.front().train.loss, expected.epochs.front().train.loss, 1e-2);
+    EXPECT_NEAR(first, epochs_of(run, Device::cpu).front().train.loss, 1e-2);
   }
 }
 
 TEST_P(Attributes, GoWithCodesOfACodebook) {
-  RunConfig config = config_of(ModelKind::mlp_ae);
-  config.model.codebook = 8;
-  config.model.code_size = 1;
-  config.train.epochs = 6;
-  Trained run(config, GetParam());
-  Recorder record;
-  run.trainer.run(record);
-  EXPECT_LT(record.epochs.back().test.loss, record.epochs.front().test.loss);
+  RunConfig run = config(ModelKind::mlp_ae);
+  run.model.codebook = 8;
+  run.model.code_size = 1;
+  run.train.epochs = 6;
+  const std::vector<EpochReport> epochs = epochs_of(run);
+  EXPECT_LT(epochs.back().test.loss, epochs.front().test.loss);
 }
 
-TEST_P(Attributes, EveryBoundKnowsThem) {
-  for (const Bound bound : {Bound::iwae, Bound::tcvae}) {
-    RunConfig config = config_of(ModelKind::mlp_vae);
-    config.train.objective.bound = bound;
-    config.train.objective.samples = bound == Bound::tcvae ? 1 : 3;
-    config.train.epochs = 4;
-    Trained run(config, GetParam());
-    Recorder record;
-    run.trainer.run(record);
-    EXPECT_LT(record.epochs.back().test.loss, record.epochs.front().test.loss);
-  }
-}
+TEST_P(Attributes, EveryBoundKnowsThem) { expect_bounds_train({Bound::iwae, Bound::tcvae}, 4); }
 
 TEST_P(Attributes, GraphsAndResumesChangeNoBit) {
+  for (const ModelKind kind : {ModelKind::mlp_vae, ModelKind::conv_vae})
+    expect_same_bits_of_graphs_and_resumes(config(kind));
+}
+
+TEST_P(Attributes, TheScaleIsTheCheckpointsAndNotThatOfTheDataWhichHappensToBeThere) {
   for (const ModelKind kind : {ModelKind::mlp_vae, ModelKind::conv_vae}) {
-    RunConfig plain = config_of(kind);
-    plain.graph_steps = 0;
-    Trained whole(plain, GetParam());
-    Recorder record;
-    whole.trainer.run(record);
-    const auto expected = bytes_of(whole.trainer.snapshot());
-    RunConfig graphs = plain;
-    graphs.graph_steps = 2;
-    Trained replayed(graphs, GetParam());
-    replayed.trainer.run(record);
-    EXPECT_EQ(bytes_of(replayed.trainer.snapshot()), expected);
     TempDir dir;
-    Trained first(plain, GetParam());
+    Trained first = trained(config(kind)), other = trained_on_scaled(config(kind), 7);
     Recorder stopped;
     stopped.trainer = &first.trainer;
     stopped.stop_after = 7;
     EXPECT_FALSE(first.trainer.run(stopped));
-    Trained second(plain, GetParam());
-    second.trainer.restore(loaded(first.trainer, dir));
-    second.trainer.run(record);
-    EXPECT_EQ(bytes_of(second.trainer.snapshot()), expected);
-    // The scale is the checkpoint's, not that of the data which happens to be there.
-    Trained other(plain, GetParam(), 7);
-    EXPECT_NE(other.trainer.model().attribute_scale().mean,
-              first.trainer.model().attribute_scale().mean);
+    const AttributeScale scale = first.trainer.model().attribute_scale();
+    EXPECT_NE(other.trainer.model().attribute_scale().mean, scale.mean);
     other.trainer.restore(loaded(first.trainer, dir));
-    EXPECT_EQ(other.trainer.model().attribute_scale().mean,
-              first.trainer.model().attribute_scale().mean);
-    EXPECT_EQ(other.trainer.model().attribute_scale().deviation,
-              first.trainer.model().attribute_scale().deviation);
+    EXPECT_EQ(other.trainer.model().attribute_scale().mean, scale.mean);
+    EXPECT_EQ(other.trainer.model().attribute_scale().deviation, scale.deviation);
   }
 }
 
-TEST_P(Attributes, HalfPrecisionTrains) {
-  if (GetParam() == Device::cpu) GTEST_SKIP() << "bf16 needs CUDA";
-  for (const ModelKind kind :
-       {ModelKind::mlp_ae, ModelKind::conv_ae, ModelKind::mlp_vae, ModelKind::conv_vae}) {
-    RunConfig half = config_of(kind);
-    half.precision = Precision::bf16;
-    half.train.epochs = 6;
-    Trained run(half, GetParam());
-    Recorder record;
-    run.trainer.run(record);
-    EXPECT_LT(record.epochs.back().test.loss, record.epochs.front().test.loss);
-  }
-}
+TEST_P(Attributes, HalfPrecisionTrains) { expect_half_precision_trains(); }
 
 // Inference of a model with weights as they begin: what reaches the networks.
 TEST_P(Attributes, OpenOnesAreTheRowsOwnOrTheMean) {
   for (const ModelKind kind : {ModelKind::mlp_vae, ModelKind::conv_vae}) {
-    Trained run(config_of(kind), GetParam());
+    Trained run = trained(config(kind));
     Inference inference(run.context, run.trainer.model());
     const std::vector<float> latents = inference.prior_latents(2, 5), images(2 * 24, 0.5f);
     const auto rows = [](std::vector<float> values) {
@@ -291,7 +223,7 @@ TEST_P(Attributes, OpenOnesAreTheRowsOwnOrTheMean) {
 
 // The model is not to blame for what it is told.
 TEST_P(Attributes, ValuesTooFarFromThoseOfTrainingAreNamed) {
-  Trained run(config_of(ModelKind::mlp_vae), GetParam(), 1e-12f);
+  Trained run = trained_on_scaled(config(ModelKind::mlp_vae), 1e-12f);
   Inference inference(run.context, run.trainer.model());
   const std::vector<float> latents = inference.prior_latents(2, 5), images(2 * 24, 0.5f);
   const Conditions far =
@@ -307,32 +239,26 @@ TEST_P(Attributes, ValuesTooFarFromThoseOfTrainingAreNamed) {
 }
 
 TEST_P(Attributes, ModelsThatCannotBeToldThemAreRefused) {
-  const auto refusal = [&](const RunConfig& config) {
-    return error_of([&] { Trained(config, GetParam()); });
-  };
-  RunConfig config = config_of(ModelKind::mlp_vae);
-  config.model.attributes = 0;
-  EXPECT_EQ(refusal(config),
+  const auto refusal = [&](const RunConfig& run) { return error_of([&] { trained(run); }); };
+  RunConfig run = config(ModelKind::mlp_vae);
+  run.model.attributes = 0;
+  EXPECT_EQ(refusal(run),
             "2: model.attributes is 0; expected the number of attributes of a conditional model");
-  config = config_of(ModelKind::conv_ae);
-  config.model.latent_channels = 2;
-  EXPECT_EQ(refusal(config),
+  run = config(ModelKind::conv_ae);
+  run.model.latent_channels = 2;
+  EXPECT_EQ(refusal(run),
             "2: model.condition is \"attributes\" and the latent is a picture; conditions go with "
             "latents that are vectors: set model.latent_channels to 0");
-  config = config_of(ModelKind::mlp_vae);
-  config.model.classifier = true;
-  EXPECT_EQ(refusal(config),
+  run = config(ModelKind::mlp_vae);
+  run.model.classifier = true;
+  EXPECT_EQ(refusal(run),
             "2: model.classifier guesses the label that a conditional model is told; add "
             "--condition label");
-  config = config_of(ModelKind::mlp_vae);
-  config.model.prior = Prior::vamp;
-  EXPECT_EQ(refusal(config),
+  run = config(ModelKind::mlp_vae);
+  run.model.prior = Prior::vamp;
+  EXPECT_EQ(refusal(run),
             "2: model.prior vamp does not go with model.condition; leave one of them out");
-  config = config_of(ModelKind::mlp_ae);
-  config.train.objective.contractive = 1;
-  EXPECT_EQ(refusal(config),
-            "2: train.objective.contractive is for encoders that see images alone; leave out "
-            "--condition");
+  expect_contractive_is_refused();
 }
 
 // On the CPU: the CUDA half may be simulated. The latent is too small for what it need not hold.

@@ -54,7 +54,7 @@ struct Game {
       noise.seed = 2;
       terms = discriminator->terms(t, latents, kFactor, noise,
                                    external_tensor(&one, Shape{1}, Device::cpu));
-      t.keep(terms.losses);
+      t.keep(terms.loss);
       t.keep(terms.total_correlation);
       if (backward) t.backward(params);
       if (backward) t.keep(*t.grad(latents));
@@ -63,9 +63,7 @@ struct Game {
         gradient.assign(dz.as<double>(), dz.as<double>() + kBatch * kDim);
       }
     });
-    double loss = 0;
-    for (int64_t i = 0; i < 2 * kBatch; ++i) loss += terms.losses.as<double>()[i] / (2 * kBatch);
-    return {loss, *terms.total_correlation.as<double>()};
+    return {*terms.loss.as<double>(), *terms.total_correlation.as<double>()};
   }
 
   double* values() { return static_cast<double*>(params.values()); }
@@ -167,6 +165,27 @@ TEST_P(FactorTraining, FiftyStepsLowerTheLoss) {
   EXPECT_LT(recorder.reports.back().window.loss, recorder.reports.front().window.loss - 4);
 }
 
+// One that cannot tell latents from shuffled ones, as at the start, has a loss of log 2.
+TEST_P(FactorTraining, ReportsTheLossOfTheDiscriminatorToo) {
+  RunConfig config = factor_config(2);
+  config.train.max_steps = 20;
+  ToySession session(config, device());
+  Recorder recorder;
+  session.trainer.run(recorder);
+  ASSERT_EQ(recorder.reports.size(), 4u);
+  EXPECT_NEAR(recorder.reports.front().window.discriminator, std::log(2), 0.02);
+  for (const StepReport& report : recorder.reports) {
+    EXPECT_GT(report.window.discriminator, 0.3);
+    EXPECT_LT(report.window.discriminator, 0.75);
+  }
+  EXPECT_NE(recorder.reports.back().window.discriminator,
+            recorder.reports.front().window.discriminator);
+  ToySession plain(factor_config(0), device());
+  Recorder none;
+  plain.trainer.run(none);
+  EXPECT_EQ(none.reports.front().window.discriminator, 0);
+}
+
 TEST_P(FactorTraining, TakesTheStepsOfTheCpu) {
   if (device() == Device::cpu) GTEST_SKIP() << "the CPU is what others are compared with";
   RunConfig few = factor_config(2);
@@ -197,7 +216,11 @@ TEST_P(FactorTraining, StopsAndResumesBitForBit) {
   writer.save({saved.model, saved.optimizer, saved.state, ""}, false);
   ToySession after(config, device());
   after.trainer.restore(load_latest_checkpoint(real_fs(), dir.path() + "/checkpoints"));
-  EXPECT_TRUE(after.trainer.run(record));
+  Recorder record_after;
+  EXPECT_TRUE(after.trainer.run(record_after));
+  // Of the epoch in which it was stopped, too.
+  EXPECT_EQ(record_after.epochs.front().train.discriminator,
+            record.epochs.at(1).train.discriminator);
   EXPECT_EQ(bytes_of(after.trainer.snapshot()), bytes_of(whole.trainer.snapshot()));
 }
 INSTANTIATE_TEST_SUITE_P(Devices, FactorTraining, testing::ValuesIn(available_devices()),
