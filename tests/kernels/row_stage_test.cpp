@@ -113,6 +113,11 @@ TEST_P(RowStageTest, StepsTakeTurns) {
   }
 }
 
+TEST_P(RowStageTest, OneRow) {
+  const Request r{.rows = 1, .state = state_at(0, 0, 7), .rule = rule_of(50, 1)};
+  expect_batch(run(r), r, 1, 0, 8);
+}
+
 TEST_P(RowStageTest, MoreRowsThanBlocks) {
   Request r{.samples = 200, .rows = 130, .rule = rule_of(200, 130), .shuffle = true};
   r.state = state_at(0, 0, 0);
