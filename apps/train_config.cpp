@@ -95,7 +95,8 @@ void check_data_is_used(const ConfigSources& sources, const RunConfig& config) {
   const CommandLineSetting* data = find_setting(sources, "data.path");
   if (data == nullptr || data->text.empty() || config.data.kind != DataKind::sprites) return;
   throw_error(ErrorCode::usage, data->place, ": found ", in_quotes(data->text),
-              ", but data.kind is \"sprites\", which are made and not read; drop one");
+              ", but data.kind is \"sprites\", which are made and not read; to read images add "
+              "--set data.kind=images");
 }
 
 void choose_machine(PlannedRun& plan) {

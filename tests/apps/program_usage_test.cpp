@@ -125,7 +125,9 @@ TEST_F(ProgramUsage, WhatTheCommandLineSaysTwiceMustAgree) {
   EXPECT_EQ(run_in_process(resume + Strings{"--out", path("run/../run/")}).status, 0);
   expect_error(run_in_process(resume + Strings{"--data", path("run")}), 2, "--data: found ");
   expect_error(run_in_process({"train", "--preset", "sprites", "--data", "nope", "--print-config"}),
-               2, "--data: found \"nope\", but data.kind is \"sprites\"");
+               2,
+               "--data: found \"nope\", but data.kind is \"sprites\", which are made and not read; "
+               "to read images add --set data.kind=images");
 }
 
 // Someone may have set it for good; --preset sprites overrides it.
