@@ -99,7 +99,9 @@ struct Product::State {
     int answers = 0;
     const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(
         library, description.get(), a.get(), b.get(), d.get(), d.get(), raw, 1, &answer, &answers);
-    if (status != CUBLAS_STATUS_NOT_SUPPORTED) check(status, "cublasLtMatmulAlgoGetHeuristic");
+    // Of an epilogue it says either.
+    if (status != CUBLAS_STATUS_NOT_SUPPORTED && status != CUBLAS_STATUS_INVALID_VALUE)
+      check(status, "cublasLtMatmulAlgoGetHeuristic");
     supported =
         status == CUBLAS_STATUS_SUCCESS && answers > 0 && answer.state == CUBLAS_STATUS_SUCCESS;
     algorithm = answer.algo;
