@@ -112,7 +112,8 @@ Trainer::Trainer(Context& context, const RunConfig& config, const ImageData& tra
   rule_.batch =
       static_cast<uint64_t>(std::min(config.train.batch_size, static_cast<int64_t>(rule_.samples)));
   rule_.drop_last = config.train.drop_last;
-  stage_ = train.make_stage(context, static_cast<int64_t>(rule_.batch));
+  // Launched one by one, a step has nothing beside which a batch could be fetched.
+  if (config.graph_steps > 0) stage_ = train.make_stage(context, static_cast<int64_t>(rule_.batch));
 
   state_block_ = DeviceBlock(context, sizeof(StepState), Role::state);
   ring_block_ = DeviceBlock(context, kRingSize * sizeof(LossRecord), Role::state);

@@ -10,6 +10,7 @@
 #include <tuple>
 #include <vector>
 
+#include "tests/kernels/state_at.h"
 #include "tests/support/device.h"
 #include "tests/support/error_of.h"
 #include "tests/support/values.h"
@@ -21,14 +22,6 @@ std::vector<uint8_t> pixels(int64_t count) {
   std::vector<uint8_t> values(static_cast<size_t>(count));
   for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<uint8_t>(i * 37 + i / 251);
   return values;
-}
-
-StepState state_at(uint64_t step, uint64_t epoch, uint64_t position) {
-  StepState state;
-  state.step = step;
-  state.epoch = epoch;
-  state.position = position;
-  return state;
 }
 
 class GatherTest : public DeviceTest {

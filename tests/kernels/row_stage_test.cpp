@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "kernels/gather.h"
+#include "tests/kernels/state_at.h"
 #include "tests/support/device.h"
 #include "tests/support/error_of.h"
 
@@ -20,14 +21,6 @@ constexpr uint8_t kUntouched = 0xa5;
 
 uint8_t pixel_of(int64_t sample, int64_t d) {
   return static_cast<uint8_t>(sample * 31 + d * 7 + d / 251);
-}
-
-StepState state_at(uint64_t step, uint64_t epoch, uint64_t position) {
-  StepState state;
-  state.step = step;
-  state.epoch = epoch;
-  state.position = position;
-  return state;
 }
 
 StepRule rule_of(uint64_t samples, uint64_t batch, bool drop_last = false) {

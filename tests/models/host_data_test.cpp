@@ -52,8 +52,8 @@ class HostData : public testing::TestWithParam<Device> {
   }
 
   // On the device of a set in host memory: two batches and what says which they are.
-  static size_t stage_bytes() {
-    return GetParam() == Device::cuda ? 2 * (16 * 144 + sizeof(StageTag)) : 0;
+  static size_t stage_bytes(int graph_steps) {
+    return GetParam() == Device::cuda && graph_steps > 0 ? 2 * (16 * 144 + sizeof(StageTag)) : 0;
   }
 };
 
@@ -73,10 +73,30 @@ TEST_P(HostData, TrainsToTheSameBitsWithGraphsAndWithout) {
       const Result found = train(config, Role::host_data, changes);
       EXPECT_EQ(found.bytes, expected.bytes) << graph_steps << " steps per graph";
       EXPECT_EQ(found.losses, expected.losses) << graph_steps << " steps per graph";
-      EXPECT_EQ(found.on_device, stage_bytes());
+      EXPECT_EQ(found.on_device, stage_bytes(graph_steps));
       EXPECT_EQ(found.in_host, 90u * 144u);
     }
   }
+}
+
+// Its first batch has not been fetched by anybody.
+TEST_P(HostData, GoesOnInTheMiddleOfAnEpoch) {
+  RunConfig config = tiny_config();
+  config.train.epochs = 3;
+  config.data.kind = DataKind::images;
+  config.graph_steps = 1;
+  const Result whole = train(config, Role::data, {});
+  const TempDir dir;
+  Context context({GetParam(), 0, ""});
+  const ImageData images_in_host =
+      ImageData::from_split(context, images(70), 0, {}, Role::host_data);
+  Trainer before(context, config, images_in_host, nullptr);
+  for (int step = 0; step < 7; ++step) before.train_step();
+  Trainer after(context, config, images_in_host, nullptr);
+  after.restore(loaded(before, dir));
+  Recorder record;
+  EXPECT_TRUE(after.run(record));
+  EXPECT_EQ(bytes_of(after.snapshot()), whole.bytes);
 }
 
 // One kernel fetches the next batch, on the branch, beside those of the step.
